@@ -1,0 +1,39 @@
+# Everything starts from nothing: each target makes what it needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lint type bench clean
+
+help: ## what there is
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(STAMP) ## make .venv and install
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev,analysis]'
+	@touch $@
+
+run: $(STAMP) ## the main job: explain, turn and explain again the sample photos
+	$(BIN)/python run.py
+
+test: $(STAMP) ## all tests
+	$(BIN)/python -m pytest
+
+lint: $(STAMP) ## style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+type: $(STAMP) ## types, strict
+	$(BIN)/mypy
+
+bench: $(STAMP) ## measure; writes benchmarks/results/*.json
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	$(BIN)/python benchmarks/overhead.py
+
+clean: ## remove .venv and caches, keep results
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache

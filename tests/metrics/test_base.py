@@ -1,0 +1,186 @@
+"""What holds for every metric of the catalogue, and the pairs and maps they stand on."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from oracles import metrics as oracles
+from torch import Tensor
+
+from xai_sweep.config import CONF
+from xai_sweep.metrics import Metric, Pairs
+
+CATALOGUE: dict[str, Metric] = {
+    path.stem: instantiate(OmegaConf.load(path)[path.stem])
+    for path in sorted((CONF / "metric").glob("*.yaml"))
+}
+FREE_OF_SCALE = sorted(set(CATALOGUE) - {"rmse"})
+every_metric = pytest.mark.parametrize("name", sorted(CATALOGUE))
+
+
+def heatmaps(count: int, side: int = 20, seed: int = 0) -> Pairs:
+    """Loosely related heatmaps, heavy-tailed as relevance is, with ragged regions."""
+    draw = torch.Generator().manual_seed(seed)
+    new, noise = torch.randn(2, count, side, side, generator=draw).mul(2).sinh()
+    region = torch.rand(count, side, side, generator=draw) > 0.2
+    region[:, :3] = False
+    return Pairs(new, new.roll(1, -1) * 0.7 + noise * 0.5, region)
+
+
+def by_definition(name: str, pairs: Pairs) -> list[float]:
+    """The oracle of a metric, pair by pair."""
+    oracle: Callable[..., float] = vars(oracles)[name]
+    sides = pairs.new.double().numpy(), pairs.reference.double().numpy(), pairs.region.numpy()
+    return [oracle(*pair) for pair in zip(*sides, strict=True)]
+
+
+def slack(name: str) -> float:
+    """Absolute error allowed; the ranks of a small map with heavy tails are the least exact."""
+    return {"rmse": 0, "spearman": 1e-3, "ssim": 1e-5}.get(name, 1e-6)
+
+
+def same(a: Tensor, b: Tensor) -> bool:
+    """Equal to the last bit, NaN included."""
+    return torch.equal(a.nan_to_num(-9), b.nan_to_num(-9))
+
+
+@every_metric
+def test_agrees_with_its_definition(name: str) -> None:
+    pairs = heatmaps(5)
+    found = CATALOGUE[name](pairs)
+    assert found.shape == (5,)
+    assert found.dtype == torch.float64
+    np.testing.assert_allclose(found, by_definition(name, pairs), rtol=2e-6, atol=slack(name))
+
+
+@every_metric
+@pytest.mark.parametrize("scale", [1e-20, 1e-10, 1e10, 1e20])
+def test_any_scale_of_relevance(name: str, scale: float) -> None:
+    pairs = heatmaps(2)
+    scaled = Pairs(pairs.new * scale, pairs.reference * scale, pairs.region)
+    unit = scale if name == "rmse" else 1
+    np.testing.assert_allclose(
+        CATALOGUE[name](scaled) / unit, CATALOGUE[name](pairs), rtol=1e-5, atol=1e-5
+    )
+
+
+@every_metric
+@pytest.mark.parametrize(("large", "small"), [(1e3, 1), (1e20, 1e-20), (1e-20, 1e20)])
+def test_very_unlike_scales(name: str, large: float, small: float) -> None:
+    pairs = heatmaps(2)
+    unlike = Pairs(pairs.new * large, pairs.reference * small, pairs.region)
+    found, right = CATALOGUE[name](unlike), by_definition(name, unlike)
+    np.testing.assert_allclose(found, right, rtol=2e-5, atol=slack(name))
+
+
+@every_metric
+def test_a_pair_does_not_see_its_batch(name: str) -> None:
+    pairs = heatmaps(7, side=200)  # large enough for torch to split one map among threads
+    whole = CATALOGUE[name](pairs)
+    for size in (1, 3):
+        parts = [Pairs(*(side[i : i + size] for side in vars_of(pairs))) for i in range(0, 7, size)]
+        assert same(torch.cat([CATALOGUE[name](part) for part in parts]), whole)
+    order = torch.tensor([4, 0, 6, 2, 5, 1, 3])
+    assert same(CATALOGUE[name](Pairs(*(side[order] for side in vars_of(pairs)))), whole[order])
+
+
+def vars_of(pairs: Pairs) -> tuple[Tensor, Tensor, Tensor]:
+    """The three tensors of the pairs."""
+    return pairs.new, pairs.reference, pairs.region
+
+
+@every_metric
+@pytest.mark.parametrize("rubbish", [torch.nan, torch.inf, -torch.inf, 3e38, 1e-40])
+def test_pixels_outside_do_not_exist(name: str, rubbish: float) -> None:
+    pairs = heatmaps(3)
+    dirty = [torch.where(pairs.region, side, rubbish) for side in (pairs.new, pairs.reference)]
+    assert same(CATALOGUE[name](Pairs(*dirty, pairs.region)), CATALOGUE[name](pairs))
+
+
+@every_metric
+@pytest.mark.parametrize("side", ["new", "reference"])
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_one_bad_pair_stays_alone(name: str, side: str, value: float) -> None:
+    pairs = heatmaps(3)
+    clean = CATALOGUE[name](pairs)
+    maps = {"new": pairs.new.clone(), "reference": pairs.reference.clone()}
+    row, column = pairs.region[1].nonzero()[5].tolist()
+    maps[side][1, row, column] = value
+    found = CATALOGUE[name](Pairs(**maps, region=pairs.region))
+    assert found[1].isnan()
+    assert same(found[[0, 2]], clean[[0, 2]])
+
+
+@every_metric
+def test_empty_region_is_undefined_and_stays_alone(name: str) -> None:
+    pairs = heatmaps(3)
+    clean = CATALOGUE[name](pairs)
+    region = pairs.region.clone()
+    region[1] = False
+    found = CATALOGUE[name](Pairs(pairs.new, pairs.reference, region))
+    assert found[1].isnan()
+    assert same(found[[0, 2]], clean[[0, 2]])
+
+
+@every_metric
+@pytest.mark.parametrize("scale", [1e-20, 1, 1e20])
+def test_a_map_against_itself(name: str, scale: float) -> None:
+    pairs = heatmaps(4)
+    found = CATALOGUE[name](Pairs(pairs.new * scale, pairs.new * scale, pairs.region))
+    if CATALOGUE[name].higher_is_better:
+        assert (found <= 1).all()
+        assert found.numpy() == pytest.approx(1, abs=1e-6)
+    else:
+        assert (found == 0).all()
+
+
+@every_metric
+def test_more_noise_is_worse_in_the_declared_direction(name: str) -> None:
+    pairs, metric = heatmaps(4, side=40), CATALOGUE[name]
+    noise = torch.randn(pairs.new.shape, generator=torch.Generator().manual_seed(1))
+    noise *= pairs.reference.std()
+    less, more = (
+        metric(Pairs(pairs.reference + share * noise, pairs.reference, pairs.region))
+        for share in (0.1, 1)
+    )
+    assert ((less > more) if metric.higher_is_better else (less < more)).all()
+
+
+@every_metric
+def test_the_smallest_maps(name: str) -> None:
+    one = torch.ones(1, 1, 1)
+    found = CATALOGUE[name](Pairs(2 * one, one, one.bool()))
+    undefined = {"pearson", "spearman", "ssim"}
+    expected = {"rmse": 1.0, "nrmse": 1.0, "cosine": 1.0, "topk_iou": 1.0}
+    assert found.isnan().item() if name in undefined else found.item() == expected[name]
+
+
+@pytest.mark.parametrize("name", FREE_OF_SCALE)
+def test_zero_reference(name: str) -> None:
+    new = heatmaps(1).new
+    everywhere = torch.ones_like(new, dtype=torch.bool)
+    found = CATALOGUE[name](Pairs(new, torch.zeros_like(new), everywhere))
+    if name == "topk_iou":
+        assert found.item() == 0  # the zero map has no top, the other has
+    else:
+        assert found.isnan().item()
+
+
+def test_pairs_count_and_scale() -> None:
+    reference = torch.tensor([[[3.0, 4.0], [100.0, 0.0]], [[1e20, 1e20], [1e20, 7.0]]])
+    region = torch.tensor([[[True, True], [False, False]], [[True, True], [True, False]]])
+    pairs = Pairs(torch.zeros_like(reference), reference, region)
+    assert pairs.count.tolist() == [2, 3]
+    assert pairs.scale.tolist() == pytest.approx([12.5**0.5, 1e20])
+
+
+def test_scaling_costs_no_digit() -> None:
+    pairs = heatmaps(2)
+    raw = torch.where(pairs.region, pairs.new, 0).double()
+    back = pairs.a.values.double() * torch.exp2(pairs.a.exponent)[:, None, None]
+    assert torch.equal(back, raw)
+    largest = pairs.a.values.abs().amax((-2, -1))
+    assert ((largest >= 0.5) & (largest < 1)).all()

@@ -1,0 +1,90 @@
+"""Small networks, each with something that trips explanation methods up."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+CLASSES = 5
+
+
+class Plain(nn.Module):
+    """Convolutions and modules of ReLU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(8, 12, 3), nn.ReLU()
+        )
+        self.classifier = nn.Linear(12, CLASSES)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.classifier(self.features(images).mean(dim=(2, 3)))
+
+
+class Functional(Plain):
+    """The same weights and results; ReLU is a function, and one module of it is used twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.relu = nn.ReLU()
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = F.max_pool2d(F.relu(self.features[0](images)), 2)
+        return self.classifier(self.relu(self.features[3](maps)).mean(dim=(2, 3)))
+
+
+class InPlace(nn.Module):
+    """Residual, with batchnorm; the shortcut reads what a ReLU has overwritten."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, padding=1)
+        self.norm = nn.BatchNorm2d(8)
+        self.relu = nn.ReLU(inplace=True)
+        self.block = nn.Conv2d(8, 8, 3, padding=1)
+        self.head = nn.Linear(8, CLASSES)
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = self.norm(self.stem(images))
+        branch = self.block(self.relu(maps))
+        maps = self.relu(maps + branch)
+        return self.head(F.adaptive_avg_pool2d(maps, 1).flatten(1))
+
+
+class Gated(nn.Module):
+    """Depthwise convolution, ReLU6 and a squeeze-and-excitation gate."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, stride=2)
+        self.depthwise = nn.Conv2d(8, 8, 3, padding=1, groups=8)
+        self.gate = nn.Conv2d(8, 8, 1)
+        self.act = nn.ReLU6(inplace=True)
+        self.head = nn.Linear(8, CLASSES)
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = self.act(self.depthwise(self.act(self.stem(images))))
+        maps = maps * torch.sigmoid(self.gate(maps.mean(dim=(2, 3), keepdim=True)))
+        return self.head(maps.mean(dim=(2, 3)))
+
+
+NETWORKS: dict[str, Callable[[], nn.Module]] = {
+    "plain": Plain,
+    "functional": Functional,
+    "in_place": InPlace,
+    "gated": Gated,
+}
+
+
+def network(name: str, seed: int = 0) -> nn.Module:
+    """A network with random weights and random batchnorm statistics, in evaluation mode."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        module = NETWORKS[name]()
+        for part in module.modules():
+            if isinstance(part, nn.BatchNorm2d):
+                part.running_mean.normal_()
+                part.running_var.uniform_(0.5, 2)
+    return module.eval()

@@ -1,0 +1,128 @@
+"""A cell is one point of the grid: everything that decides its numbers, and nothing else."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from xai_sweep.config import CONF
+
+# Raise this number when the same configuration gives other rows than before.
+NUMBERS = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """Cells that differ in their magnitude alone: one line in a plot.
+
+    Attributes:
+        model, explainer, transform: names as they stand in the rows.
+        parameter: the transform's native parameter.
+        science: everything that decides the numbers, without the magnitude; plain JSON values.
+    """
+
+    model: str
+    explainer: str
+    transform: str
+    parameter: str
+    science: Mapping[str, Any]
+
+    @cached_property
+    def name(self) -> str:
+        """A readable and unique name, safe in paths."""
+        words = f"{self.model}-{self.explainer}-{self.transform}"
+        return f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', words)[:120]}-{digest(self.science)[:12]}"
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One magnitude of a curve.
+
+    Attributes:
+        key: hash of everything that decides the numbers.
+        folder: where it lies below `results/cells`.
+    """
+
+    curve: Curve
+    magnitude: float
+
+    @cached_property
+    def science(self) -> dict[str, Any]:
+        """The curve's configuration with the magnitude in its place."""
+        transform = {**self.curve.science["transform"], self.curve.parameter: self.magnitude}
+        return {**self.curve.science, "transform": transform}
+
+    @cached_property
+    def key(self) -> str:
+        """The cell's name in the rows."""
+        return digest(self.science)[:16]
+
+    @property
+    def folder(self) -> str:
+        """Where it lies below `results/cells`."""
+        return f"{self.curve.name}-{self.curve.parameter}-{self.magnitude!r}"
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of a JSON value, whatever the order of its keys."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def make_curve(
+    cfg: DictConfig,
+    choices: Mapping[str, str],
+    *,
+    parameter: str,
+    weights: Mapping[str, str],
+    data: str,
+    region_of: list[float] | None,
+) -> Curve:
+    """The curve that a job's configuration asks for.
+
+    Args:
+        cfg: the whole configuration.
+        choices: the chosen entry of each group.
+        parameter: the transform's native parameter.
+        weights: what decides the model's weights.
+        data: the fingerprint of the images.
+        region_of: magnitudes whose regions are intersected, None for each its own.
+    """
+    node = {
+        group: OmegaConf.to_container(cfg[group], resolve=True)
+        for group in ("model", "explainer", "transform", "metric")
+    }
+    node["transform"].pop(parameter, None)
+    return Curve(
+        model=title("model", choices["model"], node["model"]),
+        explainer=title("explainer", choices["explainer"], node["explainer"]),
+        transform=title("transform", choices["transform"], node["transform"]),
+        parameter=parameter,
+        science={
+            **node,
+            "weights": dict(weights),
+            "data": data,
+            "seed": cfg.seed,
+            "ranks": cfg.ranks,
+            "target": cfg.target,
+            "region": cfg.region,
+            "region_of": region_of,
+            "numbers": NUMBERS,
+        },
+    )
+
+
+def title(group: str, choice: str, node: Mapping[str, Any]) -> str:
+    """The entry's name, with the parameters in which it differs from its yaml.
+
+    For example ``grad_cam`` and ``grad_cam(polarity=counter)``.
+    """
+    written = OmegaConf.to_container(OmegaConf.load(CONF / group / f"{choice}.yaml"))
+    assert isinstance(written, dict)
+    changed = [f"{key}={value}" for key, value in node.items() if written.get(key) != value]
+    return f"{choice}({','.join(changed)})" if changed else choice

@@ -1,0 +1,81 @@
+"""The contract of every explanation method.
+
+An explainer is a value. Bound to a classifier it is a pure function of images and targets, which
+leaves nothing behind on the user's module: no hook, no flag, no gradient, also when it raises.
+"""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from xai_sweep.models.classifier import Classifier
+
+
+@runtime_checkable
+class Explain(Protocol):
+    """A bound explainer."""
+
+    def __call__(
+        self,
+        images: Float[Tensor, "b c h w"],
+        targets: Int64[Tensor, "b k"],
+        seeds: Int64[Tensor, " b"] | None = None,
+    ) -> Float[Tensor, "b k h w"]:
+        """Explain K targets of each image.
+
+        Args:
+            images: ``[B, C, H, W]`` in the model's own, normalised space.
+            targets: class indices ``int64[B, K]``.
+            seeds: one per image, for methods that draw; others ignore them.
+
+        Returns:
+            Signed relevance per pixel ``[B, K, H, W]``, channels summed, detached.
+        """
+        ...
+
+
+class Explainer(ABC):
+    """An explanation method with its parameters.
+
+    Class attributes:
+        is_deterministic: the same image and target always give the same heatmap; otherwise the
+            heatmap also depends on the seed, and on nothing else.
+        is_signed: heatmaps hold evidence against the target as negative relevance.
+        is_class_sensitive: the heatmap depends on the target.
+        conserves: the heatmap sums to the target's logit, up to what biases absorb.
+        source: where the method is defined.
+    """
+
+    is_deterministic: ClassVar[bool] = True
+    is_signed: ClassVar[bool] = True
+    is_class_sensitive: ClassVar[bool] = True
+    conserves: ClassVar[bool] = False
+    source: ClassVar[str]
+
+    @abstractmethod
+    def bind(self, classifier: Classifier) -> Explain:
+        """The method as a pure function for this classifier.
+
+        Raises:
+            InputError: the method cannot explain this network; the message names the layer.
+        """
+
+
+def target_gradients(
+    logits: Float[Tensor, "b classes"], at: Tensor, targets: Int64[Tensor, "b k"]
+) -> Tensor:
+    """Gradients of each image's K target logits at ``at`` (``[B, ...]``), from one forward pass.
+
+    Returns:
+        ``[B, K, ...]``, detached.
+    """
+    count = targets.shape[1]
+    chosen = logits.gather(1, targets)
+    gradients = [
+        torch.autograd.grad(chosen[:, rank].sum(), at, retain_graph=rank < count - 1)[0]
+        for rank in range(count)
+    ]
+    return torch.stack(gradients, dim=1)

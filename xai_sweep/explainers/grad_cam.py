@@ -1,0 +1,85 @@
+"""Gradient-weighted class activation maps on the captured graph."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
+from torch import Tensor, fx
+
+from xai_sweep.errors import InputError
+from xai_sweep.explainers.base import Explain, Explainer, target_gradients
+from xai_sweep.models.capture import capture
+from xai_sweep.models.classifier import Classifier
+
+POLARITIES = ("evidence", "counter", "both")
+
+
+class _Split(fx.Interpreter):
+    """Runs the graph, and starts differentiation at the output of one node."""
+
+    activation: Tensor
+
+    def __init__(self, graph: fx.GraphModule, at: fx.Node) -> None:
+        super().__init__(graph)
+        self.at = at
+
+    def run_node(self, n: fx.Node) -> Any:
+        value = super().run_node(n)
+        if n is self.at:
+            # Detached: nothing before this node is differentiated, which is most of the network.
+            value = self.activation = value.detach().requires_grad_()
+        return value
+
+
+@dataclass(frozen=True)
+class GradCam(Explainer):
+    """Activation maps of one layer, weighted by the mean gradient of the target's logit.
+
+    ``evidence`` is the paper's map, ``relu(sum_k w_k A_k)``; ``counter`` is its counterfactual
+    map, evidence against the class, with negative sign; ``both`` is the signed sum. The map is
+    enlarged bilinearly to the size of the image.
+
+    Source: Selvaraju et al. 2017, "Grad-CAM", equations 1 and 2, and section 3.3 for ``counter``.
+
+    Attributes:
+        layer: module path, e.g. ``features.29``; by default the last map with more than one pixel.
+        polarity: ``evidence``, ``counter`` or ``both``.
+    """
+
+    layer: str | None = None
+    polarity: str = "evidence"
+
+    source: ClassVar[str] = "Selvaraju et al. 2017, arXiv:1610.02391"
+
+    def __post_init__(self) -> None:
+        if self.polarity not in POLARITIES:
+            raise InputError(
+                "explainer.polarity", self.polarity, f"must be one of {', '.join(POLARITIES)}"
+            )
+
+    def bind(self, classifier: Classifier) -> Explain:
+        """See `Explainer.bind`."""
+
+        def explain(
+            images: Float[Tensor, "b c h w"],
+            targets: Int64[Tensor, "b k"],
+            seeds: Int64[Tensor, " b"] | None = None,  # noqa: ARG001
+        ) -> Float[Tensor, "b k h w"]:
+            captured = capture(classifier, images)
+            split = _Split(captured.graph, captured.last_spatial(self.layer))
+            with torch.enable_grad():
+                logits = split.run(images.detach())
+                gradients = target_gradients(logits, split.activation, targets)
+            weights = gradients.mean(dim=(-2, -1), keepdim=True)
+            heatmaps = (weights * split.activation.detach().unsqueeze(1)).sum(dim=2)
+            if self.polarity == "evidence":
+                heatmaps = heatmaps.clamp(min=0)
+            elif self.polarity == "counter":
+                heatmaps = heatmaps.clamp(max=0)
+            return F.interpolate(
+                heatmaps, size=images.shape[-2:], mode="bilinear", align_corners=False
+            )
+
+        return explain

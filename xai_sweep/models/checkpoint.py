@@ -1,0 +1,88 @@
+"""The user's own network."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pkgutil import resolve_name
+from typing import Any
+
+from omegaconf import OmegaConf
+from torch import nn
+
+from xai_sweep.errors import InputError
+from xai_sweep.models.classifier import Classifier
+from xai_sweep.models.labels import read_labels
+from xai_sweep.models.source import ModelSource, frozen, seeded
+from xai_sweep.models.weights import file_identity, put_weights, read_weights
+
+
+@dataclass(frozen=True)
+class CheckpointModel(ModelSource):
+    """A network by its import path, with weights from a file.
+
+    The shorter side of an image is resized to ``size / 0.875`` and the centre is cropped.
+
+    Attributes:
+        architecture: ``package.module:Class``, a class or function that builds the network.
+        arguments: keyword arguments for it.
+        path: a state dict (``.pt``, ``.pth``), a ``.safetensors`` file, or a Lightning checkpoint
+            (``.ckpt``), of which the part that fits the network is taken.
+        mean, std: the normalisation it was trained with, one number per channel, in pixel units.
+        size: height and width of its input, in pixels.
+        labels: class names, or the path of a text file with one name per line.
+    """
+
+    architecture: str | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    path: str | None = None
+    mean: Sequence[float] = (0.485, 0.456, 0.406)
+    std: Sequence[float] = (0.229, 0.224, 0.225)
+    size: int = 224
+    labels: str | Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        # Lists from a yaml file cannot be hashed.
+        plain: Any = OmegaConf.to_container(OmegaConf.create({"_": self.arguments}), resolve=True)
+        object.__setattr__(self, "arguments", plain["_"] or {})
+        object.__setattr__(self, "mean", tuple(self.mean))
+        object.__setattr__(self, "std", tuple(self.std))
+        if self.labels is not None and not isinstance(self.labels, str):
+            object.__setattr__(self, "labels", tuple(self.labels))
+
+    def identity(self) -> dict[str, str]:  # noqa: D102
+        return file_identity(self._path, "model.path")
+
+    def load(self) -> Classifier:  # noqa: D102
+        state = read_weights(self._path, "model.path")
+        module = self._build()
+        put_weights(module, state, self._path, "model.path")
+        labels = read_labels(self.labels)
+        return Classifier(frozen(module), tuple(self.mean), tuple(self.std), labels, size=self.size)
+
+    @property
+    def _path(self) -> str:
+        if self.path is None:
+            raise InputError("model.path", None, "a file of weights is needed")
+        return self.path
+
+    def _build(self) -> nn.Module:
+        try:
+            architecture = resolve_name(self.architecture or "")
+        except (ImportError, AttributeError, ValueError) as error:
+            raise InputError(
+                "model.architecture",
+                self.architecture,
+                f"must be package.module:Class, importable from here ({error})",
+            ) from error
+        try:
+            with seeded(0):
+                module = architecture(**self.arguments)
+        except Exception as error:  # whatever the user's own code raises
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise InputError(
+                "model.arguments", dict(self.arguments), f"{self.architecture} raised {reason}"
+            ) from error
+        if not isinstance(module, nn.Module):
+            raise InputError(
+                "model.architecture", self.architecture, "must build a torch.nn.Module"
+            )
+        return module

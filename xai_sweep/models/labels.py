@@ -1,0 +1,31 @@
+"""Names of classes."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from torchvision.models import AlexNet_Weights
+
+from xai_sweep.errors import InputError
+
+
+def imagenet_labels(classes: int = 1000) -> tuple[str, ...]:
+    """The 1,000 names of ImageNet-1k in their usual order; none for another number of classes."""
+    return tuple(AlexNet_Weights.DEFAULT.meta["categories"]) if classes == 1000 else ()
+
+
+def read_labels(labels: str | Sequence[str] | None) -> tuple[str, ...]:
+    """Names given one by one, or as the path of a text file with one name per line.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    if labels is None:
+        return ()
+    if not isinstance(labels, str):
+        return tuple(str(label) for label in labels)
+    try:
+        return tuple(Path(labels).expanduser().read_text(encoding="utf-8").splitlines())
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            "model.labels", labels, "must be a list of names or a text file with one name per line"
+        ) from error

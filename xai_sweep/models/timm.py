@@ -1,0 +1,133 @@
+"""Any image classifier that timm lists."""
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import timm
+from huggingface_hub import hf_hub_url, try_to_load_from_cache
+from timm.data.config import resolve_data_config
+from timm.data.transforms_factory import create_transform
+from timm.models import PretrainedCfg
+from torch import nn
+
+from xai_sweep.errors import InputError
+from xai_sweep.models.classifier import Classifier
+from xai_sweep.models.downloads import downloading, hub_file
+from xai_sweep.models.labels import imagenet_labels
+from xai_sweep.models.source import ModelSource, frozen, seeded
+from xai_sweep.models.weights import classes_in, file_identity, put_weights, read_weights
+
+
+@dataclass(frozen=True)
+class TimmModel(ModelSource):
+    """A classifier of timm, with the preprocessing of its default weights.
+
+    Attributes:
+        name: as in ``timm.list_models()`` or ``timm.list_pretrained()``, e.g. ``resnet18`` or
+            ``resnet18.a1_in1k``.
+        weights: ``default`` (timm's own, downloaded once), ``random``, or the path of a state
+            dict; the number of classes follows from the file.
+        seed: of random weights.
+    """
+
+    name: str
+    weights: str = "default"
+    seed: int = 0
+
+    def identity(self) -> dict[str, str]:  # noqa: D102
+        config = self._config()
+        if self.weights == "default":
+            return {"weights": f"timm:{config.architecture}.{config.tag}"}
+        return {"weights": "random"} if self.weights == "random" else file_identity(self.weights)
+
+    def load(self) -> Classifier:  # noqa: D102
+        config = self._config()
+        if self.weights == "default":
+            return timm_classifier(self._pretrained(config))
+        module = self._build()
+        if self.weights != "random":
+            state = read_weights(self.weights)
+            classes = classes_in(state, module, _last_layer(config), config.num_classes)
+            if classes != config.num_classes:
+                module = self._build(num_classes=classes)
+            put_weights(module, state, self.weights)
+        return timm_classifier(module)
+
+    def _config(self) -> PretrainedCfg:
+        names = [*timm.list_models(), *timm.list_pretrained()]
+        if self.name not in names:
+            close = ", ".join(get_close_matches(str(self.name), names)) or "resnet18"
+            raise InputError(
+                "model.name",
+                self.name,
+                f"must be in timm.list_models() or timm.list_pretrained(); did you mean {close}?",
+            )
+        config = timm.get_pretrained_cfg(self.name)
+        assert config is not None
+        return config
+
+    def _pretrained(self, config: PretrainedCfg) -> nn.Module:
+        if not config.has_weights:
+            raise InputError(
+                "model.weights", "default", f"timm has no weights of {self.name}; random or a file"
+            )
+        url, place = _source(config)
+        file = place if place.exists() else _cached(config)
+        if file is not None:
+            # Named as a file, the hub is not asked for news of it.
+            overlay = {"file": str(file)}
+            with downloading(url, file):
+                return self._build(pretrained=True, pretrained_cfg_overlay=overlay)
+        with downloading(url, place):
+            return self._build(pretrained=True)
+
+    def _build(self, **arguments: Any) -> nn.Module:
+        with seeded(self.seed):
+            return timm.create_model(self.name, **arguments)
+
+
+def timm_classifier(module: nn.Module) -> Classifier:
+    """A network that timm built, with its own preprocessing."""
+    config = resolve_data_config({}, model=module)  # type: ignore[no-untyped-call]
+    return Classifier(
+        frozen(module),
+        tuple(config["mean"]),
+        tuple(config["std"]),
+        imagenet_labels(module.num_classes),  # type: ignore[arg-type]
+        create_transform(**config),
+        config["input_size"][-1],
+    )
+
+
+def _source(config: PretrainedCfg) -> tuple[str, Path]:
+    """The address of the default weights, and where a person may put them."""
+    if config.hf_hub_id is None:
+        assert config.url
+        url, name = (
+            (config.url, config.url.rpartition("/")[2])
+            if isinstance(config.url, str)
+            else config.url
+        )
+        return url, hub_file(name)
+    name = config.hf_hub_filename or "model.safetensors"
+    place = hub_file(f"{config.architecture}.{config.tag}{Path(name).suffix}")
+    return hf_hub_url(config.hf_hub_id, name), place
+
+
+def _last_layer(config: PretrainedCfg) -> str:
+    # Distilled transformers have two, of equal length.
+    names: str | tuple[str, ...] = config.classifier or ""
+    return f"{names if isinstance(names, str) else names[0]}.weight"
+
+
+def _cached(config: PretrainedCfg) -> Path | None:
+    """The default weights where an earlier run has downloaded them."""
+    if config.hf_hub_id is None or config.custom_load:
+        return None
+    for name in (config.hf_hub_filename, "model.safetensors", "pytorch_model.bin"):
+        found = try_to_load_from_cache(config.hf_hub_id, name) if name else None
+        if isinstance(found, str):
+            return Path(found)
+    return None

@@ -1,0 +1,86 @@
+"""Any image classifier that torchvision lists."""
+
+import warnings
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+import torchvision
+from torch import nn
+from torchvision.models import GoogLeNet, Inception3, WeightsEnum
+
+from xai_sweep.errors import InputError
+from xai_sweep.models.classifier import Classifier
+from xai_sweep.models.downloads import downloading, hub_file
+from xai_sweep.models.source import ModelSource, frozen, seeded
+from xai_sweep.models.weights import classes_in, file_identity, put_weights, read_weights
+
+
+@dataclass(frozen=True)
+class TorchvisionModel(ModelSource):
+    """A classifier of ``torchvision.models``, with the preprocessing of its default weights.
+
+    Attributes:
+        name: as in ``torchvision.models.list_models()``, e.g. ``resnet18``.
+        weights: ``default`` (torchvision's own, downloaded once), ``random``, or the path of a
+            state dict; the number of classes follows from the file.
+        seed: of random weights.
+    """
+
+    name: str
+    weights: str = "default"
+    seed: int = 0
+
+    def identity(self) -> dict[str, str]:  # noqa: D102
+        default = self._default()
+        if self.weights == "default":
+            return {"weights": f"torchvision:{default}"}
+        return {"weights": "random"} if self.weights == "random" else file_identity(self.weights)
+
+    def load(self) -> Classifier:  # noqa: D102
+        default = self._default()
+        labels = tuple(default.meta["categories"])
+        classes = len(labels)
+        if self.weights == "default":
+            with downloading(default.url, hub_file(default.url.rpartition("/")[2])):
+                module = self._build(weights=default)
+        elif self.weights == "random":
+            module = self._build()
+        else:
+            state = read_weights(self.weights)
+            module = self._build()
+            last = list(module.state_dict())[-1]
+            classes = classes_in(state, module, last, classes)
+            if classes != len(labels):
+                module, labels = self._build(num_classes=classes), ()
+            put_weights(module, state, self.weights)
+        preprocess = default.transforms()
+        return Classifier(
+            frozen(module),
+            tuple(preprocess.mean),
+            tuple(preprocess.std),
+            labels,
+            preprocess,
+            preprocess.crop_size[0],
+        )
+
+    def _default(self) -> WeightsEnum:
+        names = torchvision.models.list_models(module=torchvision.models)
+        if self.name not in names:
+            close = ", ".join(get_close_matches(str(self.name), names)) or "resnet18"
+            raise InputError(
+                "model.name",
+                self.name,
+                f"must be a classifier of torchvision.models; did you mean {close}?",
+            )
+        return torchvision.models.get_model_weights(self.name).DEFAULT
+
+    def _build(self, **arguments: Any) -> nn.Module:
+        with seeded(self.seed), warnings.catch_warnings():
+            # Two old networks announce that their random initialisation may change one day.
+            warnings.simplefilter("ignore", FutureWarning)
+            module: nn.Module = torchvision.models.get_model(self.name, **arguments)
+        if isinstance(module, GoogLeNet | Inception3):
+            # They expect another normalisation than their preprocessing gives, and undo it.
+            module.transform_input = True
+        return module

@@ -1,0 +1,7 @@
+"""Every picture, drawn from rows and stored heatmaps; nothing here knows torch."""
+
+from xai_sweep.plots._curves import curves
+from xai_sweep.plots._figure import save
+from xai_sweep.plots._strip import strip
+
+__all__ = ["curves", "save", "strip"]

@@ -1,0 +1,76 @@
+"""The results folder: shards of rows, one folder per cell, nothing lost and nothing half there.
+
+    results/_xai_sweep.json                        marker with the schema version
+    results/cells/<cell>/rows-00000.parquet        shards
+    results/cells/<cell>/_heatmaps-00000.npz       heatmaps of the shard of that number, optional
+    results/cells/<cell>/_manifest.json            written last: the cell is complete
+
+All that is no row begins with an underscore, so that the folder reads as one parquet data set.
+"""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from xai_sweep import __version__
+from xai_sweep.errors import InputError
+from xai_sweep.results.atomic import read_json, write_json
+from xai_sweep.results.cell_folder import MANIFEST, CellFolder
+from xai_sweep.results.schema import SCHEMA_VERSION
+
+MARKER = "_xai_sweep.json"
+CELLS = "cells"
+
+
+@dataclass(frozen=True)
+class Store:
+    """A results folder, made if it is not there.
+
+    Raises:
+        InputError: it cannot be written, or holds results of another schema version.
+    """
+
+    root: Path
+
+    def __post_init__(self) -> None:
+        cells, marker = self.root / CELLS, self.root / MARKER
+        try:
+            cells.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.root), tempfile.TemporaryFile(dir=cells):
+                pass  # permission bits do not tell: only writing shows that a file can be written
+            check_version("results", self.root, marker)
+            if read_json(marker) is None:
+                for manifest in cells.glob(f"*/{MANIFEST}"):
+                    check_version("results", self.root, manifest)
+                write_json(marker, {"schema": SCHEMA_VERSION, "written_by": __version__})
+        except OSError as error:
+            why = error.strerror or str(error)
+            raise InputError(
+                "results", self.root, f"a folder that can be written ({why.lower()})"
+            ) from error
+
+    def cell(self, name: str) -> CellFolder:
+        """The folder of one cell; nothing is made yet.
+
+        Raises:
+            InputError: it holds results of another schema version.
+        """
+        folder = CellFolder(self.root / CELLS / name)
+        check_version("results", self.root, folder.path / MANIFEST)
+        return folder
+
+
+def check_version(key: str, path: Path, file: Path) -> None:
+    """Refuse a marker or a manifest of another schema version; one that is not there is fine.
+
+    Raises:
+        InputError: `key=path`, with both versions.
+    """
+    content = read_json(file)
+    if content is not None and content.get("schema") != SCHEMA_VERSION:
+        raise InputError(
+            key,
+            path,
+            f"a folder of schema version {SCHEMA_VERSION}, which this program writes and reads; "
+            f"{file.name} says version {content.get('schema')}: choose another folder",
+        )

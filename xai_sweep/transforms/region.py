@@ -1,0 +1,68 @@
+"""The valid region: pixels that hold image, and no fill, after a geometric transform."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from xai_sweep.errors import InputError
+from xai_sweep.transforms.base import Geometric, Transform
+
+REGIONS = ("mask", "rectangle", "none")
+
+# A pixel counts as filled if more than this share of it is fill; rounding is far below.
+_FILL = 1e-4
+
+
+def check_region(region: str) -> None:
+    """Raises: InputError: the region is none of `REGIONS`."""
+    if region not in REGIONS:
+        raise InputError("region", region, f"must be one of {', '.join(REGIONS)}")
+
+
+def valid_region(
+    transform: Transform, magnitudes: Float[Tensor, " b"], size: tuple[int, int], region: str
+) -> Bool[Tensor, "b h w"]:
+    """The pixels in which heatmaps are compared.
+
+    Args:
+        transform: photometric ones have no fill, so every pixel is valid.
+        magnitudes: ``float64[B]``.
+        size: height and width.
+        region: ``mask``, all valid pixels; ``rectangle``, the largest centred rectangle of the
+            image's aspect ratio inside them, as the thesis crops; ``none``, every pixel.
+    """
+    ones = torch.ones(len(magnitudes), 1, *size, device=magnitudes.device)
+    if region == "none" or not isinstance(transform, Geometric):
+        return ones[:, 0].bool()
+    mask = unfilled(transform.move(ones, magnitudes))
+    return largest_rectangle(mask) if region == "rectangle" else mask
+
+
+def there_and_back_region(
+    transform: Geometric, magnitudes: Float[Tensor, " b"], size: tuple[int, int]
+) -> Bool[Tensor, "b h w"]:
+    """The pixels that come home unfilled when an image is moved and moved back."""
+    ones = torch.ones(len(magnitudes), 1, *size, device=magnitudes.device)
+    moved = unfilled(transform.move(ones, magnitudes)).to(ones)[:, None]
+    return unfilled(transform.move_back(moved, magnitudes))
+
+
+def unfilled(warped_ones: Float[Tensor, "b 1 h w"]) -> Bool[Tensor, "b h w"]:
+    """Where a warped mask of ones is still one, eroded by one pixel.
+
+    The frame of the image itself does not erode, so an untouched mask stays whole.
+    """
+    filled = (warped_ones < 1 - _FILL).to(warped_ones)
+    return F.max_pool2d(filled, kernel_size=3, stride=1, padding=1)[:, 0] == 0
+
+
+def largest_rectangle(mask: Bool[Tensor, "b h w"]) -> Bool[Tensor, "b h w"]:
+    """The largest centred rectangle with the image's aspect ratio that holds only valid pixels."""
+    height, width = mask.shape[-2:]
+    rows = torch.arange(height, device=mask.device) - (height - 1) / 2
+    columns = torch.arange(width, device=mask.device) - (width - 1) / 2
+    # Distance from the centre in units of the half frame: level sets are the rectangles.
+    distance = torch.maximum(rows.abs()[:, None] / height, columns.abs()[None, :] / width)
+    nearest = torch.where(mask, torch.inf, distance).flatten(1).amin(dim=1)
+    return distance < nearest[:, None, None]
