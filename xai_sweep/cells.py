@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -21,16 +21,22 @@ class Curve:
     """Cells that differ in their magnitude alone: one line in a plot.
 
     Attributes:
-        model, explainer, transform: names as they stand in the rows.
+        data, model, explainer, transform: names as they stand in the rows.
         parameter: the transform's native parameter.
         science: everything that decides the numbers, without the magnitude; plain JSON values.
     """
 
+    data: str
     model: str
     explainer: str
     transform: str
     parameter: str
     science: Mapping[str, Any]
+
+    @property
+    def title(self) -> str:
+        """For a person to read."""
+        return f"{self.model} · {self.explainer} · {self.transform}"
 
     @cached_property
     def name(self) -> str:
@@ -81,7 +87,7 @@ def make_curve(
     parameter: str,
     weights: Mapping[str, str],
     data: str,
-    region_of: list[float] | None,
+    region_of: Sequence[float],
 ) -> Curve:
     """The curve that a job's configuration asks for.
 
@@ -91,14 +97,15 @@ def make_curve(
         parameter: the transform's native parameter.
         weights: what decides the model's weights.
         data: the fingerprint of the images.
-        region_of: magnitudes whose regions are intersected, None for each its own.
+        region_of: magnitudes whose regions are intersected with each one's own.
     """
-    node = {
-        group: OmegaConf.to_container(cfg[group], resolve=True)
-        for group in ("model", "explainer", "transform", "metric")
+    groups = ("model", "explainer", "transform", "metric")
+    node: dict[str, Any] = {
+        group: OmegaConf.to_container(cfg[group], resolve=True) for group in groups
     }
     node["transform"].pop(parameter, None)
     return Curve(
+        data=f"{choices['data']}-{data[:8]}",
         model=title("model", choices["model"], node["model"]),
         explainer=title("explainer", choices["explainer"], node["explainer"]),
         transform=title("transform", choices["transform"], node["transform"]),
@@ -111,7 +118,7 @@ def make_curve(
             "ranks": cfg.ranks,
             "target": cfg.target,
             "region": cfg.region,
-            "region_of": region_of,
+            "region_of": list(region_of),
             "numbers": NUMBERS,
         },
     )

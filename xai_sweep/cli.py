@@ -1,13 +1,21 @@
-"""The command line: `python run.py ...` and the installed `xai-sweep run ...` are the same."""
+"""The command line: `python run.py ...` and the installed `xai-sweep run ...` are the same.
 
+Imports neither torch nor Lightning, so that help and input errors answer at once.
+"""
+
+import os
+import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import hydra
+from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
-from xai_sweep.config import CONF, job_errors, one_line_errors, register
-
-register()
+from xai_sweep.config import CONF, register
+from xai_sweep.errors import InputError
 
 USAGE = """xai-sweep: how robust are explanations of image classifiers?
 
@@ -16,15 +24,20 @@ USAGE = """xai-sweep: how robust are explanations of image classifiers?
   xai-sweep report RESULTS             table and pictures of finished cells
 """
 
+register()
+_failed_jobs = 0
+_main_process = os.getpid()
+
 
 @hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")
 def job(cfg: DictConfig) -> None:
     """One job of a sweep."""
     with job_errors():
-        # Here, and not above: --help and errors in the configuration need no torch.
-        from xai_sweep.sweep import Job, run
+        # Here and not above: help and errors in the configuration need no torch.
+        from xai_sweep.sweep import Job
+        from xai_sweep.sweep import run as run_job
 
-        run(cfg, Job.from_hydra())
+        run_job(cfg, Job.from_hydra())
 
 
 def run() -> None:
@@ -35,17 +48,68 @@ def run() -> None:
 
 def main() -> None:
     """The console script `xai-sweep`."""
-    command = sys.argv[1] if len(sys.argv) > 1 else "--help"
-    if command == "run":
-        del sys.argv[1]
-        run()
-    elif command == "report" and len(sys.argv) == 3:
-        with one_line_errors():
-            from xai_sweep.report import report_folder
+    match sys.argv[1:]:
+        case ["run", *_]:
+            del sys.argv[1]
+            run()
+        case ["report", results]:
+            with one_line_errors():
+                from xai_sweep.report import report_folder
 
-            report_folder(sys.argv[2])
-    elif command in ("--help", "-h"):
-        print(USAGE)
-    else:
-        print(f"error: {' '.join(sys.argv[1:])}: must be run or report RESULTS", file=sys.stderr)
+                report_folder(results)
+        case [] | ["-h"] | ["--help"]:
+            print(USAGE)
+        case words:
+            print(f"error: {' '.join(words)}: must be run or report RESULTS", file=sys.stderr)
+            sys.exit(2)
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Turn what the user got wrong into one line on stderr and exit code 2.
+
+    Faults of the program keep their traceback. So does everything if HYDRA_FULL_ERROR=1.
+    """
+    full = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    # Otherwise Hydra prints several lines and leaves by itself.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        yield
+    except (InputError, HydraException, OmegaConfBaseException, OSError) as error:
+        if full:
+            raise
+        print(f"error: {one_line(error)}", file=sys.stderr)
         sys.exit(2)
+    if _failed_jobs > 1:
+        print(f"error: {_failed_jobs} jobs failed, see above", file=sys.stderr)
+    if _failed_jobs:
+        sys.exit(2)
+
+
+@contextmanager
+def job_errors() -> Iterator[None]:
+    """Inside a job: say what the user got wrong, and let the other jobs of this process go on."""
+    global _failed_jobs
+    try:
+        yield
+    except InputError as error:
+        # From a worker process the launcher carries it home.
+        if os.getpid() != _main_process:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        _failed_jobs += 1
+
+
+def one_line(error: Exception) -> str:
+    """The message of an error of ours, Hydra's or OmegaConf's as one line."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, entry = error.missing_cfg_file.rpartition("/")
+        return f"{group}={entry}: must be one of {', '.join(error.options or ())}"
+    if isinstance(error, OmegaConfBaseException):
+        text = str(error.msg or error).split("\n")[0]
+        return f"{error.full_key}: {text}" if error.full_key else text
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    text = re.sub(r"\s*\n\s*", "; ", str(error).strip())
+    cause = error.__cause__
+    return f"{text} ({one_line(cause)})" if isinstance(cause, OmegaConfBaseException) else text

@@ -60,7 +60,7 @@ def scores(
     pairs = Pairs(
         new.flatten(0, 1), reference.flatten(0, 1), region.repeat_interleave(shape[1], dim=0)
     )
-    return {name: metric(pairs).unflatten(0, shape) for name, metric in metrics.items()}
+    return {name: metric(pairs).view(shape) for name, metric in metrics.items()}
 
 
 def image_rows(

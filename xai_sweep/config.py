@@ -1,21 +1,16 @@
-"""The root of the configuration: its keys, their types, and what a person reads when one is wrong.
+"""The root of the configuration: its keys, their types, and how its entries become objects.
 
 Imports neither torch nor Lightning, so that help and input errors answer at once.
 """
 
-import os
-import re
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra.core.config_store import ConfigStore
-from hydra.errors import HydraException, MissingConfigException
-from omegaconf import MISSING, DictConfig
-from omegaconf.errors import OmegaConfBaseException
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import MISSING, DictConfig, OmegaConf
 
 from xai_sweep.errors import InputError
 
@@ -24,12 +19,15 @@ _PACKAGE = Path(__file__).parent
 # An installed wheel carries the yaml folder inside the package; a checkout has it beside it.
 CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
 
-CHOICES = {
+_CHOICES = {
     "target": ("class", "rank"),
     "region": ("mask", "rectangle", "none"),
     "keep_heatmaps": ("none", "worst", "all"),
     "device": ("auto", "cpu", "cuda"),
 }
+
+# Code is only ever called by a name that stands in our own yaml folder.
+_TRUSTED = ("xai_sweep.", "pytorch_lightning.")
 
 
 @dataclass
@@ -77,7 +75,7 @@ def check(cfg: DictConfig) -> None:
     Raises:
         InputError: naming the key.
     """
-    for key, allowed in CHOICES.items():
+    for key, allowed in _CHOICES.items():
         if cfg[key] not in allowed:
             raise InputError(key, cfg[key], f"must be one of {', '.join(allowed)}")
     for key, least in (("ranks", 1), ("keep_worst", 1), ("shard_images", 1), ("strips", 0)):
@@ -94,57 +92,24 @@ def check(cfg: DictConfig) -> None:
         raise InputError("metric", "[]", "must name at least one metric, e.g. metric=[rmse,ssim]")
 
 
-_failures = 0
-_main_process = -1
+def build(node: DictConfig, **extra: Any) -> Any:
+    """The object that an entry of a group describes.
 
-
-@contextmanager
-def one_line_errors() -> Iterator[None]:
-    """Turn what the user got wrong into one line on stderr and exit code 2.
-
-    Faults of the program keep their traceback. So does everything if HYDRA_FULL_ERROR=1.
+    Raises:
+        InputError: a parameter makes no sense, or the target is not one of ours.
     """
-    global _main_process
-    _main_process = os.getpid()
-    full = os.environ.get("HYDRA_FULL_ERROR") == "1"
-    # Otherwise Hydra prints several lines and leaves by itself.
-    os.environ["HYDRA_FULL_ERROR"] = "1"
+    target = str(node.get("_target_"))
+    if not target.startswith(_TRUSTED):
+        raise InputError("_target_", target, f"must begin with {' or '.join(_TRUSTED)}")
     try:
-        yield
-    except (InputError, HydraException, OmegaConfBaseException, OSError) as error:
-        if full:
-            raise
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        sys.exit(2)
-    if _failures:
-        sys.exit(2)
+        return instantiate(node, **extra)
+    except InstantiationException as error:
+        # Hydra wraps what a constructor raises.
+        if isinstance(error.__cause__, InputError):
+            raise error.__cause__ from None
+        raise
 
 
-@contextmanager
-def job_errors() -> Iterator[None]:
-    """Inside a job: say what the user got wrong, and let the other jobs of this process go on."""
-    global _failures
-    try:
-        yield
-    except InputError as error:
-        # In a worker process the launcher carries the exception home.
-        if os.getpid() != _main_process:
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        _failures += 1
-
-
-def one_line(error: Exception) -> str:
-    """The message of an error of ours, Hydra's or OmegaConf's as one line."""
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
-        group, _, entry = error.missing_cfg_file.rpartition("/")
-        allowed = ", ".join(error.options or ())
-        return f"{group}={entry}: must be one of {allowed}"
-    if isinstance(error, OmegaConfBaseException):
-        text = str(error.msg or error).split("\n")[0]
-        return f"{error.full_key}: {text}" if error.full_key else text
-    if isinstance(error, OSError) and error.filename:
-        return f"{error.filename}: {error.strerror}"
-    text = re.sub(r"\s*\n\s*", "; ", str(error).strip())
-    cause = error.__cause__
-    return f"{text} ({one_line(cause)})" if isinstance(cause, OmegaConfBaseException) else text
+def plain(cfg: DictConfig) -> dict[str, Any]:
+    """A configuration as plain values, interpolations resolved."""
+    return cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))

@@ -1,4 +1,4 @@
-"""The one error a person is meant to read: a single line with the key, the value and what is allowed."""
+"""The one error a person is meant to read: one line with key, value and what is allowed."""
 
 
 class InputError(ValueError):

@@ -18,6 +18,6 @@ def file_sha256(path: Path) -> str:
 
 
 @cache
-def _sha256(path: Path, size: int, mtime_ns: int) -> str:  # noqa: ARG001
+def _sha256(path: Path, size: int, mtime_ns: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -82,7 +82,7 @@ class Probe(pl.LightningModule):
         """Bind here and not before, because Lightning has moved the network to its device now."""
         self.explain = self.explainer.bind(self.classifier)
 
-    def predict_step(self, batch: Batch, batch_idx: int = 0) -> list[Comparison]:  # noqa: ARG002
+    def predict_step(self, batch: Batch, batch_idx: int = 0) -> list[Comparison]:
         """Explain the clean images once, then every (image, magnitude) pair.
 
         Returns:

@@ -7,16 +7,17 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress as Bar,
     ProgressColumn,
     Task,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.progress import (
+    Progress as Bar,
+)
 from rich.text import Text
 
-from xai_sweep.cells import Curve
 from xai_sweep.data import Batch
 
 
@@ -32,12 +33,12 @@ class Progress(pl.Callback):
     """Shows images done, images per second and the time left.
 
     Args:
-        curve: what is computed.
+        name: what is computed.
         total: images of the cells.
         done: images that were there before.
     """
 
-    def __init__(self, curve: Curve, total: int, done: int = 0) -> None:
+    def __init__(self, name: str, total: int, done: int = 0) -> None:
         self.bar = Bar(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -48,31 +49,33 @@ class Progress(pl.Callback):
             TimeRemainingColumn(),
             console=Console(stderr=True),
         )
-        name = f"{curve.model} · {curve.explainer} · {curve.transform}"
         self.task = self.bar.add_task(name, total=total, completed=done)
 
-    def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+    def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start to draw."""
         self.bar.start()
 
     def on_predict_batch_end(
         self,
-        trainer: pl.Trainer,  # noqa: ARG002
-        pl_module: pl.LightningModule,  # noqa: ARG002
-        outputs: Any,  # noqa: ARG002
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
         batch: Batch,
-        batch_idx: int,  # noqa: ARG002
-        dataloader_idx: int = 0,  # noqa: ARG002
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
         """Count a batch."""
         self.bar.advance(self.task, len(batch.files) + len(batch.failed))
 
-    def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+    def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Leave the finished bar on the screen."""
         self.bar.stop()
 
     def on_exception(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException  # noqa: ARG002
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        exception: BaseException,
     ) -> None:
         """Give the terminal back."""
         self.bar.stop()

@@ -32,7 +32,7 @@ def show(rows: pd.DataFrame) -> None:
     table = Table()
     means = {"rmse": "RMSE", "nrmse": "nRMSE", "spearman": "Spearman"}
     lines = summary(rows)
-    names = ["model", "explainer", "transform"]
+    names = ["data", "model", "explainer", "transform"]
     # What is the same everywhere stands in the title, once.
     shared = [name for name in names if lines[name].nunique() == 1]
     table.title = " · ".join(str(lines[name].iloc[0]) for name in shared)

@@ -2,14 +2,11 @@
 
 import logging
 import os
-import platform
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,31 +14,30 @@ import pandas as pd
 import pytorch_lightning as pl
 import torch
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from pytorch_lightning.callbacks import BasePredictionWriter
 
-from xai_sweep import __version__, results
-from xai_sweep.cells import Cell, Curve, make_curve
-from xai_sweep.config import CONF, check
-from xai_sweep.data import ImageFile, ImageModule, fingerprint
+from xai_sweep.cells import Cell, make_curve
+from xai_sweep.config import build, check, plain
+from xai_sweep.data import ImageFile, ImageModule, ImageSet, fingerprint
 from xai_sweep.errors import InputError
+from xai_sweep.manifest import constant_columns, manifest
 from xai_sweep.models import ModelSource, load
 from xai_sweep.probe import Probe, Question
 from xai_sweep.progress import Progress
 from xai_sweep.report import FIGURES, draw, say, show, track
-from xai_sweep.results import Store, schema
+from xai_sweep.results import Store
+from xai_sweep.results import load as load_rows
 from xai_sweep.results.writer import CellWriter
 from xai_sweep.tracking import Logger, Tracker
 from xai_sweep.transforms import Transform
 from xai_sweep.transforms.base import as_magnitudes
 
-log = logging.getLogger(__name__)
-
-LIBRARIES = ("torch", "torchvision", "pytorch-lightning", "timm", "captum", "numpy", "pillow")
-
 # Images the loader hands over at once: enough to fill the batches of a slow or a fast device.
 _LOADED = {"cpu": 8, "cuda": 64}
+# Heatmaps are large, so fewer images share a file if all are kept.
+_SHARD_WITH_HEATMAPS = 32
 
 
 @dataclass(frozen=True)
@@ -51,13 +47,11 @@ class Job:
     Attributes:
         choices: the chosen entry of each group.
         sweep: the name of the multirun, or of the single run.
-        name: what was typed, or "defaults".
         output: the job's own folder.
     """
 
     choices: Mapping[str, str]
     sweep: str
-    name: str
     output: Path
 
     @classmethod
@@ -65,11 +59,10 @@ class Job:
         """The job that Hydra is running."""
         hydra = HydraConfig.get()
         output = Path(hydra.runtime.output_dir)
-        several = hydra.mode is not None and hydra.mode.name == "MULTIRUN"
+        several = hydra.mode == RunMode.MULTIRUN
         return cls(
-            choices=dict(hydra.runtime.choices),
+            choices={group: str(entry) for group, entry in hydra.runtime.choices.items()},
             sweep=output.parent.name if several else output.name,
-            name=" ".join(hydra.overrides.task) or "defaults",
             output=output,
         )
 
@@ -84,22 +77,27 @@ def run(cfg: DictConfig, job: Job) -> None:
     store = Store(Path(cfg.results))
     source: ModelSource = build(cfg.model)
     transform: Transform = build(cfg.transform)
-    files = build(cfg.data).files()
-    region_of = _region_of(cfg.region_of, transform)
+    images: ImageSet = build(cfg.data)
+    files = images.files()
+    question = Question(
+        cfg.seed, cfg.ranks, cfg.target, cfg.region, _region_of(cfg.region_of, transform)
+    )
     curve = make_curve(
         cfg,
         job.choices,
         parameter=transform.parameter,
         weights=source.identity(),
         data=fingerprint(files),
-        region_of=list(region_of),
+        region_of=question.region_of,
     )
     cells = [Cell(curve, magnitude) for magnitude in transform.magnitudes]
     waiting = [c for c in cells if cfg.force or store.cell(c.folder).manifest() is None]
-    places = {"rows": store.root / "cells", "pictures": store.root / FIGURES / curve.name}
+    places: dict[str, object] = {
+        "rows": store.root / "cells",
+        "pictures": store.root / FIGURES / curve.name,
+    }
     if waiting:
-        with _tracking(cfg, job, curve) as tracker:
-            question = Question(cfg.seed, cfg.ranks, cfg.target, cfg.region, region_of)
+        with _tracking(cfg, job, curve.title) as tracker:
             compute(cfg, job, store, waiting, files, source, transform, question)
             rows = _rows(store, cells)
             track(tracker, rows, draw(store.root, curve.name, cfg.strips))
@@ -108,42 +106,8 @@ def run(cfg: DictConfig, job: Job) -> None:
         rows = _rows(store, cells)
     show(rows)
     say(cells=len(cells), computed=len(waiting), places=places)
-
-
-def _rows(store: Store, cells: Sequence[Cell]) -> pd.DataFrame:
-    return pd.concat([results.load(store.cell(cell.folder).path) for cell in cells])
-
-
-@contextmanager
-def _tracking(cfg: DictConfig, job: Job, curve: Curve) -> Iterator[Tracker]:
-    """The job's log: finished if the job is, failed if it raises."""
-    logger: Logger = build(cfg.logger)
-    tracker = logger.start(job.output / "logger")
-    tracker.config(OmegaConf.to_container(cfg, resolve=True))
-    try:
-        yield tracker
-    except BaseException:
-        tracker.finish(exit_code=1)
-        raise
-    tracker.finish()
-
-
-def build(node: DictConfig, **extra: Any) -> Any:
-    """What a group's entry describes.
-
-    Raises:
-        InputError: a parameter makes no sense, or the target is not of this package.
-    """
-    target = str(node.get("_target_"))
-    if not target.startswith(("xai_sweep.", "pytorch_lightning.")):
-        raise InputError("_target_", target, "must be a class of xai_sweep or pytorch_lightning")
-    try:
-        return instantiate(node, **extra)
-    except InstantiationException as error:
-        # Hydra wraps what a constructor raises.
-        if isinstance(error.__cause__, InputError):
-            raise error.__cause__ from None
-        raise
+    if rows["error"].notna().all():
+        raise InputError("data", curve.data, f"every image failed: {rows['error'].iloc[0]}")
 
 
 def compute(
@@ -157,25 +121,26 @@ def compute(
     question: Question,
 ) -> None:
     """Fill unfinished cells of one curve; images whose rows are there already are left out."""
+    device = _device(cfg.device)
     explainer = build(cfg.explainer)
     metrics = {name: build(node) for name, node in cfg.metric.items()}
     classifier = load(source)
-    device = _device(cfg.device)
-    keep = cfg.keep_heatmaps
-    folders = {cell: store.cell(cell.folder) for cell in cells}
-    done = {cell: folders[cell].begin(force=cfg.force) for cell in cells}
-    everywhere = frozenset.intersection(*done.values())
-    todo = [file for file in files if file.image_id not in everywhere]
-    writers = {
-        cell.magnitude: CellWriter(
-            folders[cell],
-            done[cell],
-            _constant_columns(cell, job, question),
-            shard_images=min(cfg.shard_images, 32) if keep == "all" else cfg.shard_images,
-            keep_worst=cfg.keep_worst if keep == "worst" else None,
+    keep_worst = cfg.keep_worst if cfg.keep_heatmaps == "worst" else None
+    writers = {}
+    for cell in cells:
+        folder = store.cell(cell.folder)
+        done = folder.begin(force=cfg.force)
+        writers[cell.magnitude] = CellWriter(
+            folder,
+            done,
+            constant_columns(cell, job.sweep),
+            shard_images=min(cfg.shard_images, _SHARD_WITH_HEATMAPS)
+            if cfg.keep_heatmaps == "all"
+            else cfg.shard_images,
+            keep_worst=keep_worst,
         )
-        for cell in cells
-    }
+    finished = frozenset.intersection(*(writer.done for writer in writers.values()))
+    todo = [file for file in files if file.image_id not in finished]
     probe = Probe(
         classifier,
         explainer,
@@ -184,7 +149,7 @@ def compute(
         metrics,
         question,
         batch_size=None if cfg.batch_size == "auto" else cfg.batch_size,
-        draws=keep != "none",
+        draws=cfg.keep_heatmaps != "none",
     )
     images = ImageModule(
         todo,
@@ -194,24 +159,32 @@ def compute(
     )
     start = time.perf_counter()
     if todo:
-        progress = Progress(cells[0].curve, total=len(files), done=len(files) - len(todo))
-        _predict(cfg, probe, images, [_Writing(writers), progress])
+        progress = Progress(cells[0].curve.title, len(files), done=len(files) - len(todo))
+        _predict(cfg, probe, images, [_HandIn(writers), progress])
     seconds = time.perf_counter() - start
     for cell in cells:
-        counts = writers[cell.magnitude].close(expected=len(files))
-        manifest = _manifest(cfg, cell, source, device, counts, seconds)
-        folders[cell].finish(manifest, keep_worst=cfg.keep_worst if keep == "worst" else None)
+        writer = writers[cell.magnitude]
+        counts = writer.close(expected=len(files))
+        writer.folder.finish(manifest(cell, plain(cfg), device, counts, seconds), keep_worst)
 
 
-class _Writing(pl.callbacks.BasePredictionWriter):
-    """Hands every comparison to the writer of its cell."""
+class _HandIn(BasePredictionWriter):
+    """Gives every comparison to the writer of its cell."""
 
     def __init__(self, writers: Mapping[float, CellWriter]) -> None:
         super().__init__("batch")
         self.writers = writers
 
-    def write_on_batch_end(self, *args: Any, **kwargs: Any) -> None:
-        prediction = kwargs["prediction"] if "prediction" in kwargs else args[2]
+    def write_on_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        prediction: Any,
+        batch_indices: Sequence[int] | None,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int,
+    ) -> None:
         for comparison in prediction:
             self.writers[comparison.magnitude].add(
                 comparison.image_id, comparison.rows, comparison.drawing
@@ -221,74 +194,40 @@ class _Writing(pl.callbacks.BasePredictionWriter):
 def _predict(
     cfg: DictConfig, probe: Probe, images: ImageModule, callbacks: list[pl.Callback]
 ) -> None:
-    # Lightning's remarks about devices and tips are not for the reader of a sweep.
+    # Lightning's remarks about devices and its tips are not for the reader of a sweep.
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        warnings.filterwarnings("ignore", message=".*`isinstance\\(treespec, LeafSpec\\)`.*")
-        trainer = build(
+        warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\).*")
+        trainer: pl.Trainer = build(
             cfg.trainer,
             logger=False,
             callbacks=callbacks,
             enable_progress_bar=False,
             enable_model_summary=False,
             enable_checkpointing=False,
-            # Gradients are what many explainers are made of.
-            inference_mode=False,
+            inference_mode=False,  # gradients are what many explainers are made of
         )
         trainer.predict(probe, datamodule=images, return_predictions=False)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
 
 
-def _constant_columns(cell: Cell, job: Job, question: Question) -> dict[str, Any]:
-    # Every metric of the catalogue is a column, so that all cells read as one table.
-    metrics = [file.stem for file in (CONF / "metric").glob("*.yaml")]
-    return {
-        **dict.fromkeys(schema(metrics).names),
-        "cell": cell.key,
-        "sweep": job.sweep,
-        "model": cell.curve.model,
-        "explainer": cell.curve.explainer,
-        "transform": cell.curve.transform,
-        "parameter": cell.curve.parameter,
-        "magnitude": cell.magnitude,
-        "seed": question.seed,
-    }
+@contextmanager
+def _tracking(cfg: DictConfig, job: Job, name: str) -> Iterator[Tracker]:
+    """The job's log: finished if the job is, failed if it raises."""
+    logger: Logger = build(cfg.logger)
+    tracker = logger.start(job.output / "log", name=name, group=job.sweep)
+    tracker.config(plain(cfg))
+    try:
+        yield tracker
+    except BaseException:
+        tracker.finish(exit_code=1)
+        raise
+    tracker.finish()
 
 
-def _manifest(
-    cfg: DictConfig,
-    cell: Cell,
-    source: ModelSource,
-    device: str,
-    counts: Mapping[str, int],
-    seconds: float,
-) -> dict[str, Any]:
-    return {
-        "cell": cell.key,
-        "curve": cell.curve.name,
-        "model": cell.curve.model,
-        "explainer": cell.curve.explainer,
-        "transform": cell.curve.transform,
-        "parameter": cell.curve.parameter,
-        "magnitude": cell.magnitude,
-        "science": cell.science,
-        "config": OmegaConf.to_container(cfg, resolve=True),
-        "weights": source.identity(),
-        "data": cell.science["data"],
-        "seed": cfg.seed,
-        "device": torch.cuda.get_device_name() if device == "cuda" else platform.processor() or "cpu",
-        "host": platform.node(),
-        "versions": {
-            "xai_sweep": __version__,
-            "python": platform.python_version(),
-            **{library: version(library) for library in LIBRARIES},
-        },
-        "counts": dict(counts),
-        "seconds": round(seconds, 3),
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
+def _rows(store: Store, cells: Sequence[Cell]) -> pd.DataFrame:
+    frames = [load_rows(store.cell(cell.folder).path) for cell in cells]
+    return pd.concat(frames, ignore_index=True)
 
 
 def _region_of(value: Any, transform: Transform) -> tuple[float, ...]:
@@ -298,8 +237,8 @@ def _region_of(value: Any, transform: Transform) -> tuple[float, ...]:
         return transform.magnitudes
     try:
         return as_magnitudes("region_of", value, transform.unit)
-    except InputError as error:
-        raise InputError("region_of", value, "must be own, all, or a list of numbers") from error
+    except InputError:
+        raise InputError("region_of", value, "must be own, all, or a list of numbers") from None
 
 
 def _device(asked: str) -> str:

@@ -1,11 +1,11 @@
-"""Where captum computes the same, ours agrees; where captum skips a functional ReLU, ours do not."""
+"""Where captum computes the same, ours agree; functional ReLUs, which it skips, count."""
 
 import captum.attr
 import pytest
 import torch
 import torch.nn.functional as F
-
 from networks import network
+
 from xai_sweep.errors import InputError
 from xai_sweep.explainers import GradCam, GuidedBackprop, Saliency
 from xai_sweep.models import Classifier
@@ -15,7 +15,9 @@ TARGETS = torch.tensor([[0, 3], [4, 1], [2, 0]])
 
 @pytest.fixture
 def images() -> torch.Tensor:
-    return torch.randn(3, 3, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+    return torch.randn(
+        3, 3, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(5)
+    )
 
 
 @pytest.mark.parametrize("name", ["plain", "functional", "in_place", "gated"])
@@ -45,7 +47,9 @@ def test_guided_backprop_sees_functional_and_reused_rectifiers(images: torch.Ten
     modules, functions = network("plain").double(), network("functional").double()
     functions.load_state_dict(modules.state_dict())
     guided = GuidedBackprop().bind(Classifier(modules))(images, TARGETS)
-    torch.testing.assert_close(GuidedBackprop().bind(Classifier(functions))(images, TARGETS), guided)
+    torch.testing.assert_close(
+        GuidedBackprop().bind(Classifier(functions))(images, TARGETS), guided
+    )
     gradient = Saliency().bind(Classifier(modules))(images, TARGETS)
     assert not torch.allclose(guided, gradient)
 
@@ -94,5 +98,7 @@ def test_bad_input_is_named(images: torch.Tensor) -> None:
         GradCam(layer="classifier").bind(classifier)(images, TARGETS)
     with pytest.raises(InputError, match=r"^explainer.polarity=up: must be one of evidence, co"):
         GradCam(polarity="up")
-    with pytest.raises(InputError, match=r"^explainer.reduction=l2: must be one of sum, absolute_m"):
+    with pytest.raises(
+        InputError, match=r"^explainer.reduction=l2: must be one of sum, absolute_m"
+    ):
         Saliency("l2")

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import pytest
 import torch
 from hydra.utils import instantiate
+from networks import CLASSES, NETWORKS, network
 from omegaconf import OmegaConf
 from torch import nn
 
-from networks import CLASSES, NETWORKS, network
 from xai_sweep.config import CONF
 from xai_sweep.explainers import Explainer
 from xai_sweep.models import Classifier
@@ -176,9 +176,7 @@ class Failing(nn.Module):
         raise RuntimeError("the model raised")
 
 
-def test_nothing_is_left_after_a_raising_model(
-    explainer: Explainer, images: torch.Tensor
-) -> None:
+def test_nothing_is_left_after_a_raising_model(explainer: Explainer, images: torch.Tensor) -> None:
     module = Failing().train()
     watched = Watched(module)
     explain = explainer.bind(Classifier(module))

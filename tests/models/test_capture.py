@@ -3,9 +3,9 @@
 import pytest
 import torch
 import torchvision
+from networks import NETWORKS, network
 from torch import nn
 
-from networks import NETWORKS, network
 from xai_sweep.errors import InputError
 from xai_sweep.models import Classifier
 from xai_sweep.models.capture import capture

@@ -37,6 +37,7 @@ def row_table(
                         "image_id": f"image_{image}.png",
                         "image_path": f"photos/image_{image}.png",
                         "label_true": None,
+                        "data": "photos",
                         "model": "net",
                         "explainer": explainer,
                         "transform": "rotation",

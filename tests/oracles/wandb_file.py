@@ -2,7 +2,7 @@
 
 A LevelDB log: a header of 7 bytes, then blocks of 32 KiB that hold pieces of records. A piece is
 crc32 (4 bytes), length (2 bytes), kind (1 byte: 1 whole, 2 first, 3 middle, 4 last), and its bytes;
-the pieces of a record joined are one protobuf message.
+the pieces of a record joined are one protobuf message. The file may end within a piece.
 """
 
 import json
@@ -19,13 +19,15 @@ def records(path: Path) -> list[Record]:
     """All records of the file, in order."""
     content, at, pieces, found = path.read_bytes(), HEADER, b"", []
     assert content[:4] == b":W&B"
-    while at < len(content):
+    while at + HEADER <= len(content):
         if BLOCK - at % BLOCK < HEADER:  # the rest of a block too short for a piece is padding
             at += BLOCK - at % BLOCK
             continue
         checksum, length, kind = struct.unpack_from("<IHB", content, at)
         piece = content[at + HEADER : at + HEADER + length]
         at += HEADER + length
+        if at > len(content):
+            break
         assert zlib.crc32(bytes([kind]) + piece) == checksum
         pieces = pieces + piece if kind in (3, 4) else piece
         if kind in (1, 4):

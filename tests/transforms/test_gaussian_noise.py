@@ -56,7 +56,9 @@ def test_the_global_stream_is_left_alone(grey: torch.Tensor) -> None:
 
 
 def test_clip_keeps_pixels_within_bounds() -> None:
-    images = SPACE.to_normalised(torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)))
+    images = SPACE.to_normalised(
+        torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    )
     pixels = SPACE.to_pixels(noisy(images, [2.0], [1], clip=True))
     assert pixels.min().item() == pytest.approx(0, abs=1e-6)
     assert pixels.max().item() == pytest.approx(1, abs=1e-6)

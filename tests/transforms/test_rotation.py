@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
-
 from oracles.rotation import rotated
+
 from xai_sweep.errors import InputError
 from xai_sweep.models.classifier import Normalisation
 from xai_sweep.transforms import Rotation
@@ -117,7 +117,10 @@ def test_rectangle_is_the_largest_centred_one(angle: float) -> None:
     mask = valid_region(Rotation(angle), magnitudes, (60, 40), "mask")[0]
     rectangle = valid_region(Rotation(angle), magnitudes, (60, 40), "rectangle")[0]
     assert torch.all(mask[rectangle])
-    rows, columns = rectangle.any(dim=1).nonzero().flatten(), rectangle.any(dim=0).nonzero().flatten()
+    rows, columns = (
+        rectangle.any(dim=1).nonzero().flatten(),
+        rectangle.any(dim=0).nonzero().flatten(),
+    )
     top, left = rows[0].item(), columns[0].item()
     assert rectangle[top : 60 - top, left : 40 - left].all()
     assert rectangle.sum() == (60 - 2 * top) * (40 - 2 * left)

@@ -1,7 +1,6 @@
 """Any tree of images."""
 
 import logging
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,14 +39,17 @@ class Folder(ImageSet):
     def files(self) -> tuple[ImageFile, ...]:  # noqa: D102
         if self.root is None:
             raise InputError("data.root", None, "a folder of images is needed")
-        root = Path(self.root).expanduser()
+        # A folder may be called 2024, which arrives as a number.
+        root = Path(str(self.root)).expanduser()
         if not root.is_dir():
             what = "is not a folder" if root.exists() else "there is no such folder"
             raise InputError("data.root", self.root, f"{what}; a folder of images is needed")
         paths = {_image_id(root, path): path for path in _images(root)}
         if not paths:
             raise InputError("data.root", self.root, "no image in this folder or below it")
-        given = Path(self.labels).expanduser() if self.labels is not None else root / "labels.csv"
+        given = (
+            Path(str(self.labels)).expanduser() if self.labels is not None else root / "labels.csv"
+        )
         if self.labels is not None or given.is_file():
             labels = from_csv(given, paths)
         else:
@@ -68,7 +70,7 @@ def _walk(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
     if here in above:
         return
     try:
-        entries = list(os.scandir(folder))
+        entries = list(folder.iterdir())
     except OSError as error:
         log.warning("%s is left out: %s", folder, error.strerror)
         return
@@ -76,9 +78,9 @@ def _walk(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
         if entry.name.startswith("."):
             continue
         if entry.is_dir():
-            yield from _walk(Path(entry.path), (*above, here))
+            yield from _walk(entry, (*above, here))
         else:
-            yield Path(entry.path)
+            yield entry
 
 
 def _image_id(root: Path, path: Path) -> str:

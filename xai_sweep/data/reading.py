@@ -13,6 +13,7 @@ What is shown is what an image viewer would show, with 8 bits per channel:
 
 import warnings
 from pathlib import Path
+from stat import S_ISREG
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
@@ -29,11 +30,9 @@ def read_image(path: Path) -> PillowImage:
     Raises:
         UnreadableImage: whatever is wrong with the file.
     """
-    if not path.exists():
-        raise UnreadableImage("unreadable image: there is no such file")
-    if not path.is_file():  # a pipe would be waited on for ever
-        raise UnreadableImage("unreadable image: not a file")
     try:
+        if not S_ISREG(path.stat().st_mode):  # a pipe would be waited on for ever
+            raise OSError("not a file")
         # Pillow warns of odd metadata; the pixels either can be read or raise.
         with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
             return _rgb(ImageOps.exif_transpose(image))

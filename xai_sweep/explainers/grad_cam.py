@@ -65,7 +65,7 @@ class GradCam(Explainer):
         def explain(
             images: Float[Tensor, "b c h w"],
             targets: Int64[Tensor, "b k"],
-            seeds: Int64[Tensor, " b"] | None = None,  # noqa: ARG001
+            seeds: Int64[Tensor, " b"] | None = None,
         ) -> Float[Tensor, "b k h w"]:
             captured = capture(classifier, images)
             split = _Split(captured.graph, captured.last_spatial(self.layer))

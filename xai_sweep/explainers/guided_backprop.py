@@ -35,7 +35,7 @@ class _Guided(fx.Interpreter):
 
     def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
         value = super().call_function(target, args, kwargs)
-        return _Guide.apply(value) if target in self.rectifiers else value  # type: ignore[no-untyped-call]
+        return _Guide.apply(value) if target in self.rectifiers else value
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class GuidedBackprop(Explainer):
         def explain(
             images: Float[Tensor, "b c h w"],
             targets: Int64[Tensor, "b k"],
-            seeds: Int64[Tensor, " b"] | None = None,  # noqa: ARG001
+            seeds: Int64[Tensor, " b"] | None = None,
         ) -> Float[Tensor, "b k h w"]:
             graph = capture(classifier, images).graph
             pixels = images.detach().requires_grad_()

@@ -42,18 +42,18 @@ class Saliency(Explainer):
         def explain(
             images: Float[Tensor, "b c h w"],
             targets: Int64[Tensor, "b k"],
-            seeds: Int64[Tensor, " b"] | None = None,  # noqa: ARG001
+            seeds: Int64[Tensor, " b"] | None = None,
         ) -> Float[Tensor, "b k h w"]:
             # captum explains one target per image, so every image stands in the batch K times.
             repeated = images.detach().repeat_interleave(targets.shape[1], dim=0)
             with evaluating(classifier.module):
-                gradients = method.attribute(
+                gradients: Tensor = method.attribute(
                     repeated.requires_grad_(), target=targets.flatten(), abs=False
                 ).detach()
             if self.reduction == "sum":
                 heatmaps = gradients.sum(dim=1)
             else:
                 heatmaps = gradients.abs().amax(dim=1)
-            return heatmaps.unflatten(0, targets.shape)
+            return heatmaps.view(*targets.shape, *heatmaps.shape[1:])
 
         return explain

@@ -113,7 +113,8 @@ class Maps:
         multiples of a half (up to 2**23 pixels); they are 0 outside.
 
         Ranks are counted in a histogram, which is linear in the pixels, and not sorted. A value v
-        of a map with mean absolute value s falls in one of 65,535 equal levels of ``v / (|v| + s)``:
+        of a map falls in one of 65,535 equal levels of ``v / (|v| + s)``, s being
+        half the map's mean absolute value:
         steps of 3e-5 s near zero, where float noise then cannot shuffle the ranks of pixels
         without relevance, and of 3e-5 (|v| + s)^2 / s further out. Values of one level are tied.
         """
@@ -129,7 +130,7 @@ class Maps:
     def _levels(self) -> Int64[Tensor, "p h w"]:
         """Level 1..65535 of each valid pixel, 32768 for zero; level 0 outside."""
         half = LEVELS / 2
-        size = self.values.abs().add_(per_map(self.magnitude).clamp(min=_TINY))
+        size = self.values.abs().add_(per_map(self.magnitude / 2).clamp(min=_TINY))
         # Truncation rounds, thanks to the half that is added here; values outside are zero.
         levels = (self.weights * (half + 0.5)).addcdiv_(self.values, size, value=half - 1)
         return levels.int().long()  # in two steps three times as fast

@@ -14,8 +14,9 @@ from xai_sweep.metrics.pearson import correlation
 class Spearman(Metric):
     """Correlation of the pixels' ranks over the region; undefined if a map is constant.
 
-    Ranks are those of :attr:`Maps.ranks`: values closer than about 3e-5 of their map's mean
-    absolute value are tied. A map that varies by less than that around a large offset counts as constant.
+    Ranks are those of :attr:`Maps.ranks`: values closer than about 1.5e-5 of their map's mean
+    absolute value are tied. A map that varies by less than that around a large offset counts as
+    constant.
     """
 
     higher_is_better: ClassVar[bool] = True

@@ -102,9 +102,8 @@ def _capture(module: nn.Module, images: Tensor) -> Captured:
                 module, (example,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},)
             )
     except Exception as error:  # torch.export raises a family of types without a common base
-        reason = " ".join(str(error).split())[:300]
-        name = type(module).__name__
-        raise InputError("model", name, f"must be a graph torch.export can capture: {reason}") from error
+        reason = f"must be a graph torch.export can capture: {' '.join(str(error).split())[:300]}"
+        raise InputError("model", type(module).__name__, reason) from error
     graph = program.module(check_guards=False)
     shapes: dict[fx.Node, tuple[int, int]] = {}
     paths: dict[fx.Node, str] = {}

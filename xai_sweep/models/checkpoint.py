@@ -1,5 +1,6 @@
 """The user's own network."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pkgutil import resolve_name
@@ -49,7 +50,11 @@ class CheckpointModel(ModelSource):
             object.__setattr__(self, "labels", tuple(self.labels))
 
     def identity(self) -> dict[str, str]:  # noqa: D102
-        return file_identity(self._path, "model.path")
+        identity = file_identity(self._path, "model.path")
+        if isinstance(self.labels, str):  # the rows hold names, so their file counts too
+            names = "\n".join(read_labels(self.labels))
+            identity["labels"] = f"sha256:{hashlib.sha256(names.encode()).hexdigest()}"
+        return identity
 
     def load(self) -> Classifier:  # noqa: D102
         state = read_weights(self._path, "model.path")

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import cast
 
 import torch
 from jaxtyping import Float
@@ -61,7 +62,7 @@ class Classifier:
     def __post_init__(self) -> None:
         normalisation = Normalisation(tuple(self.mean), tuple(self.std))
         object.__setattr__(self, "normalisation", normalisation)
-        if not self.preprocess:
+        if cast("Preprocess | None", self.preprocess) is None:
             default = preprocessing(self.size, round(self.size / 0.875), normalisation)
             object.__setattr__(self, "preprocess", default)
 

@@ -47,5 +47,5 @@ def _configured(name: str, overrides: dict[str, Any]) -> ModelSource:
 
 
 @lru_cache(maxsize=2)
-def _load(source: ModelSource, identity: tuple[tuple[str, str], ...]) -> Classifier:  # noqa: ARG001
+def _load(source: ModelSource, identity: tuple[tuple[str, str], ...]) -> Classifier:
     return source.load()

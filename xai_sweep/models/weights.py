@@ -36,7 +36,7 @@ def existing(path: str, key: str = "model.weights") -> Path:
     Raises:
         InputError: it is not.
     """
-    file = Path(path).expanduser()
+    file = Path(str(path)).expanduser()
     if not file.is_file():
         words = "default, random, or " if key == "model.weights" else ""
         raise InputError(key, path, f"there is no such file; must be {words}a file of weights")
@@ -60,7 +60,7 @@ def read_weights(path: str, key: str = "model.weights") -> State:
         raise InputError(
             key,
             path,
-            "must hold tensors only, as torch.save(module.state_dict(), path) writes them; other "
+            "must be a file of tensors, as torch.save(module.state_dict(), path) writes it; other "
             "Python objects are not loaded, because they could run code",
         ) from error
     except (OSError, EOFError, RuntimeError, SafetensorError) as error:
@@ -102,7 +102,7 @@ def _without_prefix(state: State, names: set[str]) -> State:
     some = min(names)
     for name in state:
         prefix = name.removesuffix(some)
-        if name.endswith(f".{some}") and all(f"{prefix}{wanted}" in state for wanted in names):
+        if all(f"{prefix}{wanted}" in state for wanted in names):
             return {n.removeprefix(prefix): t for n, t in state.items() if n.startswith(prefix)}
     return state
 

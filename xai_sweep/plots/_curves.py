@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from xai_sweep.errors import InputError
 from xai_sweep.plots._figure import shortened, with_unit
 
-_PANEL = ["model", "explainer", "transform", "parameter"]
+_PANEL = ["data", "model", "explainer", "transform", "parameter"]
 _NULL_CONTROLS = ("random", "sobel", "constant")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _COLUMNS = 3
@@ -22,12 +22,13 @@ _FLOOR = "interpolation floor"
 
 
 def curves(rows: pd.DataFrame, metric: str = "rmse") -> Figure:
-    """Draw a metric against the magnitude: a panel per model, explainer and transform.
+    """Draw a metric against the magnitude.
 
-    A line is the mean over images of one rank, its band the 95 % interval of 1,000 bootstrap
-    samples of images, the same in every call. Several seeds of an image are averaged first. Null
-    controls (`random`, `sobel`, `constant`) are grey and come last. With `rmse` a dashed line is
-    the mean of `rmse_interpolation`: what turning the reference there and back alone costs.
+    There is a panel per data set, model, explainer and transform. A line is the
+    mean over images of one rank, its band the 95 % interval of 1,000 bootstrap samples of images,
+    the same in every call. Several seeds of an image are averaged first. Null controls (`random`,
+    `sobel`, `constant`) are grey and come last. With `rmse` a dashed line is the mean of
+    `rmse_interpolation`: what turning the reference there and back alone costs.
 
     Args:
         rows: as `xai_sweep.results.load` gives them.
@@ -44,7 +45,7 @@ def curves(rows: pd.DataFrame, metric: str = "rmse") -> Figure:
     panels = sorted((panel for _, panel in rows.groupby(_PANEL)), key=_order)
     width = min(len(panels), _COLUMNS)
     height = ceil(len(panels) / width)
-    figure = Figure(figsize=(4.4 * width + 1.4, 3.5 * height), layout="constrained")
+    figure = Figure(figsize=(4.4 * width + 1.4, 3.7 * height), layout="constrained")
     axes = figure.subplots(height, width, squeeze=False, sharey=metric != "rmse").flat
     legend: dict[str, Artist] = {}
     for ax, panel in zip(axes, panels, strict=False):
@@ -58,17 +59,17 @@ def curves(rows: pd.DataFrame, metric: str = "rmse") -> Figure:
     if legend:
         names = sorted(legend, key=_FLOOR.__eq__)
         handles = [legend[name] for name in names]
-        figure.legend(handles, names, loc="outside right upper", frameon=False)
+        figure.legend(handles, names, loc="outside right upper", frameon=False, borderaxespad=1)
     return figure
 
 
 def _order(panel: pd.DataFrame) -> tuple[object, ...]:
-    model, explainer, transform, parameter = panel[_PANEL].iloc[0]
-    return model, transform, parameter, explainer in _NULL_CONTROLS, explainer
+    data, model, explainer, transform, parameter = panel[_PANEL].iloc[0]
+    return data, model, transform, parameter, explainer in _NULL_CONTROLS, explainer
 
 
 def _draw(ax: Axes, rows: pd.DataFrame, metric: str) -> None:
-    model, explainer, transform, parameter = rows[_PANEL].iloc[0]
+    data, model, explainer, transform, parameter = rows[_PANEL].iloc[0]
     valued = rows.dropna(subset=[metric])
     points = valued.groupby(["rank", "magnitude", "image_id"])[metric].mean().reset_index()
     images, asked = points["image_id"].nunique(), rows["image_id"].nunique()
@@ -83,10 +84,9 @@ def _draw(ax: Axes, rows: pd.DataFrame, metric: str) -> None:
         ax.text(0.5, 0.5, "no values", ha="center", va="center", transform=ax.transAxes)
     counted = f"n = {images} image{'s' if images != 1 else ''}"
     failed = f" ({asked - images} without a value)" if asked > images else ""
-    title = f"{shortened(explainer, 40)}, {shortened(transform, 24)}"
-    ax.set_title(
-        f"{title}\n{shortened(model, 32)}, {counted}{failed}", fontsize=10, parse_math=False
-    )
+    what = f"{shortened(explainer, 26)}, {shortened(transform, 24)}"
+    of = f"{shortened(model, 26)}, {shortened(data, 24)}"
+    ax.set_title(f"{what}\n{of}\n{counted}{failed}", fontsize=10, parse_math=False)
     ax.set_xlabel(with_unit(parameter), parse_math=False)
     ax.set_ylabel(metric, parse_math=False)
     sns.despine(ax=ax)

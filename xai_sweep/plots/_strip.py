@@ -19,7 +19,7 @@ _TILE, _GAP, _TITLE, _HEAD, _FOOT, _BAR, _SIDE = 2.0, 0.14, 0.42, 0.5, 0.42, 0.0
 _BAR_LABELS = 0.75
 _FLIPPED = "#b2182b"
 # A single pixel of a gradient can be ten times larger than all others and would blank the rest.
-_SATURATION = 99.5
+_SATURATION = 99
 _FOOTNOTE = (
     "Red speaks for the class, blue against it. One scale per row, symmetric about zero; "
     f"the strongest {100 - _SATURATION:g} % of its pixels saturate.\n"

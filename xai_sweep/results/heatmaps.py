@@ -18,8 +18,7 @@ class Heatmaps:
     Attributes:
         image_id: N names.
         rmse: the score that says which images are worst, `float32[N]`; NaN counts as best.
-        reference: heatmaps of the clean images, moved along with the transform,
-            `float32[N, K, H, W]`.
+        reference: heatmaps of the clean images, in their own place, `float32[N, K, H, W]`.
         new: heatmaps of the transformed images, `float32[N, K, H, W]`.
         photo: the clean images, `uint8[N, H, W, C]`.
         photo_new: the transformed images, `uint8[N, H, W, C]`.

@@ -30,6 +30,12 @@ _BEFORE_METRICS = (
     ),
     _column("image_path", pa.string(), "File the image was read from.", nullable=False),
     _column("label_true", pa.string(), "Label that the data set gives; null if it has none."),
+    _column(
+        "data",
+        pa.string(),
+        "The data set: its name and the beginning of the hash of its images.",
+        nullable=False,
+    ),
     _column("model", pa.string(), "Name of the classifier.", nullable=False),
     _column("explainer", pa.string(), "Name of the explanation method.", nullable=False),
     _column("transform", pa.string(), "Name of the transform.", nullable=False),

@@ -4,16 +4,16 @@ import pandas as pd
 
 from xai_sweep.errors import InputError
 
-_CELL = ["model", "explainer", "transform", "parameter", "magnitude"]
+_CELL = ["data", "model", "explainer", "transform", "parameter", "magnitude"]
 _MEANS = ["rmse", "nrmse", "spearman"]
 CLEAN = "clean"
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
-    """One row per model, explainer, transform, parameter and magnitude, sorted.
+    """One row per data set, model, explainer, transform, parameter and magnitude, sorted.
 
     Returns:
-        Those five columns, and `images` (how many without error), `failed` (how many with),
+        Those six columns, and `images` (how many without error), `failed` (how many with),
         `flipped` (share of images), `rmse`, `nrmse`, `spearman` (means over the ranks of an image,
         then over images; NaN skipped; NaN if the metric was not computed).
     """
@@ -37,16 +37,16 @@ def first_predictions(rows: pd.DataFrame) -> pd.DataFrame:
     The layout of tables 8.1 and 8.2 of the thesis. Of several seeds the lowest is shown.
 
     Args:
-        rows: rows of one model and one transform.
+        rows: rows of one data set, model and transform.
 
     Returns:
         Index `magnitude`: `clean`, then the magnitudes in order; a column per image; cells
         like "tabby: 43.8%", missing where the image failed.
 
     Raises:
-        InputError: rows of several models or transforms.
+        InputError: rows of several data sets, models or transforms.
     """
-    for column in ("model", "transform", "parameter"):
+    for column in ("data", "model", "transform", "parameter"):
         if len(several := sorted(rows[column].unique())) > 1:
             raise InputError(column, ", ".join(several), "one of them: select its rows first")
     first = rows[rows["rank"] == 1].sort_values(["seed", "magnitude"])

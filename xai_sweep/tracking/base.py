@@ -37,15 +37,21 @@ class Logger(ABC):
     """A way of logging with its settings."""
 
     @abstractmethod
-    def start(self, folder: Path) -> Tracker:
-        """Open the log of one job; all of its files lie in this folder, which is made."""
+    def start(self, folder: Path, name: str | None = None, group: str | None = None) -> Tracker:
+        """Open the log of one job.
+
+        Args:
+            folder: all of its files lie here; it is made.
+            name: what the job computes, unless the logger has a name of its own.
+            group: the sweep that it belongs to, likewise.
+        """
 
 
 @dataclass(frozen=True)
 class NoLogger(Logger):
     """Nothing beside the results themselves."""
 
-    def start(self, folder: Path) -> Tracker:  # noqa: ARG002
+    def start(self, folder: Path, name: str | None = None, group: str | None = None) -> Tracker:
         """Nothing to open."""
         return NullTracker()
 

@@ -14,7 +14,7 @@ from xai_sweep.tracking.base import Logger, Tracker
 class Csv(Logger):
     """`summary.csv` and `config.json` in a folder of the job."""
 
-    def start(self, folder: Path) -> Tracker:
+    def start(self, folder: Path, name: str | None = None, group: str | None = None) -> Tracker:
         """Make the folder."""
         folder.mkdir(parents=True, exist_ok=True)
         return CsvTracker(folder)

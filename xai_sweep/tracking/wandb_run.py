@@ -51,31 +51,37 @@ class Wandb(Logger):
         if self.mode not in MODES:
             raise InputError("logger.mode", self.mode, f"one of {', '.join(MODES)}")
 
-    def start(self, folder: Path) -> Tracker:
+    def start(self, folder: Path, name: str | None = None, group: str | None = None) -> Tracker:
         """Open a run; offline if the server does not take it.
 
         Raises:
             InputError: `online` without being logged in.
         """
         folder.mkdir(parents=True, exist_ok=True)
+        with _contained(folder):
+            mode = self._resolved_mode()
+        for attempt in dict.fromkeys([mode, "offline"]):
+            with _kept_going(folder, f"start {attempt}"):
+                run = self._init(folder, attempt, self.name or name, self.group or group)
+                return WandbTracker(run, folder, self.images)
+        return NullTracker()
+
+    def _resolved_mode(self) -> str:
         mode = os.environ.get("WANDB_MODE") or self.mode
         if mode == "online" and not logged_in():
             # W&B itself would ask for a key and wait.
             raise InputError("logger.mode", mode, "log in first (`wandb login`), or use offline")
         if mode == "auto":
-            mode = "online" if logged_in() and answers() else "offline"
-        for attempt in dict.fromkeys([mode, "offline"]):
-            with _kept_going(folder, f"start {attempt}"):
-                return WandbTracker(self._init(folder, attempt), folder, self.images)
-        return NullTracker()
+            return "online" if logged_in() and answers() else "offline"
+        return mode
 
-    def _init(self, folder: Path, mode: str) -> "Run":
+    def _init(self, folder: Path, mode: str, name: str | None, group: str | None) -> "Run":
         import wandb  # takes a second, which only those pay who use it
 
         return wandb.init(
             project=self.project,
-            name=self.name,
-            group=self.group,
+            name=name,
+            group=group,
             tags=list(self.tags),
             dir=folder,
             mode=mode,  # type: ignore[arg-type]  # WANDB_MODE may hold more than we know
@@ -127,7 +133,9 @@ class WandbTracker(Tracker):
                 self._run.log({"magnitude": row["magnitude"], **values})
                 at = f"{row['magnitude']:g}"
                 self._run.summary.update({f"{name}/{at}": value for name, value in values.items()})
-            self._run.log({"summary": wandb.Table(dataframe=table)})
+            # W&B knows None, and not the missing values of pandas.
+            shown = table.astype(object).where(table.notna(), None)
+            self._run.log({"summary": wandb.Table(dataframe=shown)})
 
     def figure(self, name: str, path: Path) -> None:
         """A picture under this name."""
@@ -145,14 +153,27 @@ class WandbTracker(Tracker):
 
 @contextmanager
 def _kept_going(folder: Path, what: str) -> Iterator[None]:
-    """W&B inside: its own files stay in the folder, and whatever it raises becomes a warning."""
-    places = {name: str(folder / "wandb") for name in ("WANDB_CACHE_DIR", "WANDB_DATA_DIR")}
-    before = {name: os.environ.get(name) for name in places}
-    os.environ.update(places)
+    """W&B inside; whatever it raises becomes a warning."""
+    try:
+        with _contained(folder):
+            yield
+    except Exception as error:  # W&B raises a dozen private classes that share no base
+        reason = " ".join(str(error).split())
+        log.warning("W&B could not %s: %s: %s", what, type(error).__name__, reason)
+
+
+@contextmanager
+def _contained(folder: Path) -> Iterator[None]:
+    """W&B inside writes into the folder only, and nothing to the console.
+
+    Some of its places, and its first words, are settings of the environment alone.
+    """
+    here = str(folder / "wandb")
+    settings = {"WANDB_CACHE_DIR": here, "WANDB_DATA_DIR": here, "WANDB_SILENT": "true"}
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
     try:
         yield
-    except Exception as error:  # W&B raises a dozen private classes that share no base
-        log.warning("W&B could not %s: %s: %s", what, type(error).__name__, error)
     finally:
         for name, value in before.items():
             if value is None:

@@ -79,7 +79,9 @@ class Geometric(Transform):
         """The inverse of `move`, up to interpolation and what left the frame."""
 
 
-def as_magnitudes(key: str, value: Any, unit: str, *, minimum: float = -math.inf) -> tuple[float, ...]:
+def as_magnitudes(
+    key: str, value: Any, unit: str, *, minimum: float = -math.inf
+) -> tuple[float, ...]:
     """A number, or a list of numbers, as ascending magnitudes without repeats.
 
     Raises:

@@ -25,9 +25,9 @@ class Identity(Photometric):
     def apply(
         self,
         images: Float[Tensor, "b c h w"],
-        magnitudes: Float[Tensor, " b"],  # noqa: ARG002
-        seeds: Int64[Tensor, " b"],  # noqa: ARG002
-        space: Normalisation,  # noqa: ARG002
+        magnitudes: Float[Tensor, " b"],
+        seeds: Int64[Tensor, " b"],
+        space: Normalisation,
     ) -> Float[Tensor, "b c h w"]:
         """See `Transform.apply`."""
         return images

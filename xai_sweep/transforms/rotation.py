@@ -54,7 +54,7 @@ class Rotation(Geometric):
         self,
         images: Float[Tensor, "b c h w"],
         magnitudes: Float[Tensor, " b"],
-        seeds: Int64[Tensor, " b"],  # noqa: ARG002
+        seeds: Int64[Tensor, " b"],
         space: Normalisation,
     ) -> Float[Tensor, "b c h w"]:
         """See `Transform.apply`."""
@@ -69,7 +69,8 @@ class Rotation(Geometric):
         # The frame around the image that a rotation can bring into view.
         pad = math.ceil((math.hypot(height, width) - min(height, width)) / 2) + 1
         padded = tv.pad(images, [pad], padding_mode=self.fill)
-        return tv.center_crop(_rotate(padded, angle, 0.0), [height, width])
+        cropped: Tensor = tv.center_crop(_rotate(padded, angle, 0.0), [height, width])
+        return cropped
 
     def move(
         self, maps: Float[Tensor, "b k h w"], magnitudes: Float[Tensor, " b"]
@@ -85,12 +86,11 @@ class Rotation(Geometric):
 
 
 def _rotate(images: Tensor, angle: float, fill: float | list[float]) -> Tensor:
-    return tv.rotate(images, angle, InterpolationMode.BILINEAR, fill=fill)
+    rotated: Tensor = tv.rotate(images, angle, InterpolationMode.BILINEAR, fill=fill)
+    return rotated
 
 
-def _each(
-    images: Tensor, magnitudes: Tensor, rotate: Callable[[Tensor, float], Tensor]
-) -> Tensor:
+def _each(images: Tensor, magnitudes: Tensor, rotate: Callable[[Tensor, float], Tensor]) -> Tensor:
     """Rotate by one call per distinct angle, because torchvision takes one angle per call."""
     rotated = torch.empty_like(images)
     for angle, chosen in by_magnitude(magnitudes):

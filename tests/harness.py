@@ -1,0 +1,50 @@
+"""Runs the command line inside the test's process, as `python run.py` would."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from pandas.testing import assert_frame_equal
+
+from xai_sweep import cli
+from xai_sweep.results import load
+from xai_sweep.results.schema import science
+
+# Six photos, a fast explainer, nothing drawn: what most tests need.
+FAST = ("explainer=grad_cam", "logger=none", "keep_heatmaps=none")
+
+
+def call(results: Path, *words: str) -> int:
+    """`python run.py results=RESULTS WORDS...`; returns the exit code."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["run.py", *words, f"results={results}"])
+        patch.setattr(cli, "_failed_jobs", 0)
+        # one_line_errors sets it, and a test's process has many lives.
+        patch.setenv("HYDRA_FULL_ERROR", "0")
+        try:
+            cli.run()
+        except SystemExit as leaving:
+            return int(leaving.code or 0)
+    return 0
+
+
+def rows(results: Path, *words: str) -> pd.DataFrame:
+    """Run, and read back what there is then, sorted."""
+    assert call(results, *words) == 0
+    return read(results)
+
+
+def read(results: Path) -> pd.DataFrame:
+    """All rows of a results folder, sorted."""
+    who: Sequence[str] = ("transform", "magnitude", "explainer", "image_id", "rank")
+    return load(results).sort_values(list(who), ignore_index=True)
+
+
+def assert_same_science(left: pd.DataFrame, right: pd.DataFrame) -> None:
+    """Equal in every column that is no bookkeeping; numbers to 1e-5."""
+    columns = science(left.columns)
+    assert "rmse" in columns
+    assert "cell" in columns
+    assert_frame_equal(left[columns], right[columns], rtol=1e-5, atol=1e-5)
