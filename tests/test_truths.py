@@ -1,4 +1,4 @@
-"""What must come out whatever the network: zeros where nothing changes, floors where they belong."""
+"""What must come out whatever the network: zeros where nothing changes, and the floors."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,8 @@ from xai_sweep.data import Batch, ImageFile
 from xai_sweep.explainers import Explain, Explainer
 from xai_sweep.metrics import NRMSE, RMSE, Pearson
 from xai_sweep.models import Classifier
-from xai_sweep.probe import Probe, Question
+from xai_sweep.probe import Probe
+from xai_sweep.question import Question
 from xai_sweep.seeds import standard_normal
 from xai_sweep.transforms import GaussianNoise, Rotation, Transform
 

@@ -7,12 +7,11 @@ what fits into memory and what is fast, even during a run.
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
 from pytorch_lightning.utilities.memory import garbage_collection_cuda, is_oom_error
 
-from xai_sweep.errors import InputError
+from xai_sweep.errors import Failure, InputError
 
 log = logging.getLogger(__name__)
 
@@ -23,13 +22,6 @@ Result = TypeVar("Result")
 _START = 4
 # A larger batch must be this much faster to be worth its memory.
 _GAIN = 1.05
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Stands in place of an item's result when the item cannot be computed."""
-
-    error: str
 
 
 class Batching:

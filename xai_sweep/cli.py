@@ -10,12 +10,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import hydra
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigKeyError,
+    OmegaConfBaseException,
+    ValidationError,
+)
 
-from xai_sweep.config import CONF, register
-from xai_sweep.errors import InputError
+from xai_sweep.config import CONF, Root, entries, in_words, register
+from xai_sweep.errors import InputError, unknown_key
 
 USAGE = """xai-sweep: how robust are explanations of image classifiers?
 
@@ -23,6 +28,9 @@ USAGE = """xai-sweep: how robust are explanations of image classifiers?
   xai-sweep run --help                 the groups and keys
   xai-sweep report RESULTS             table and pictures of finished cells
 """
+
+# What a user can get wrong; anything else is a fault of the program.
+USER_ERRORS = (InputError, HydraException, OmegaConfBaseException, OSError)
 
 register()
 _failed_jobs = 0
@@ -42,6 +50,8 @@ def job(cfg: DictConfig) -> None:
 
 def run() -> None:
     """`python run.py`: sweep over what the command line says."""
+    if "--cfg" in sys.argv and "job" in sys.argv:
+        sys.argv.append("--resolve")
     with one_line_errors():
         job()
 
@@ -66,7 +76,7 @@ def main() -> None:
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Turn what the user got wrong into one line on stderr and exit code 2.
+    """Turn what the user got wrong into one line on stderr and exit code 2; Ctrl+C into 130.
 
     Faults of the program keep their traceback. So does everything if HYDRA_FULL_ERROR=1.
     """
@@ -75,11 +85,15 @@ def one_line_errors() -> Iterator[None]:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         yield
-    except (InputError, HydraException, OmegaConfBaseException, OSError) as error:
-        if full:
+    except (*USER_ERRORS, ValueError) as error:
+        known = isinstance(error, USER_ERRORS) or str(error).startswith("Config group override")
+        if full or not known:
             raise
         print(f"error: {one_line(error)}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted: the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
     if _failed_jobs > 1:
         print(f"error: {_failed_jobs} jobs failed, see above", file=sys.stderr)
     if _failed_jobs:
@@ -92,11 +106,11 @@ def job_errors() -> Iterator[None]:
     global _failed_jobs
     try:
         yield
-    except InputError as error:
+    except USER_ERRORS as error:
         # From a worker process the launcher carries it home.
         if os.getpid() != _main_process:
             raise
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
         _failed_jobs += 1
 
 
@@ -104,7 +118,25 @@ def one_line(error: Exception) -> str:
     """The message of an error of ours, Hydra's or OmegaConf's as one line."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, entry = error.missing_cfg_file.rpartition("/")
-        return f"{group}={entry}: must be one of {', '.join(error.options or ())}"
+        if entries(group):
+            return f"{group}={entry}: must be one of {', '.join(entries(group))}"
+    if isinstance(error, ConfigCompositionException):
+        cause, value = error.__cause__, str(error).partition("\n")[0].partition("=")[2]
+        if (
+            isinstance(cause, ConfigAttributeError | ConfigKeyError)
+            and cause.parent_node is not None
+        ):
+            value = str(error).rpartition("=")[2]
+            allowed = [str(key) for key in cause.parent_node if key not in ("_target_", "hydra")]
+            return str(unknown_key(str(cause.full_key), value, allowed))
+        if isinstance(cause, ValidationError) and cause.full_key in Root.__annotations__:
+            expected = in_words(Root.__annotations__[str(cause.full_key)])
+            return str(InputError(str(cause.full_key), value, f"must be {expected}"))
+    if type(error) is ValueError:  # transform=3: Hydra wants a name, and says only that
+        words = [word.partition("=") for word in sys.argv[1:]]
+        for group, _, entry in words:
+            if entries(group) and not set(re.findall(r"\w+", entry)) <= {*entries(group)}:
+                return f"{group}={entry}: must be one of {', '.join(entries(group))}"
     if isinstance(error, OmegaConfBaseException):
         text = str(error.msg or error).split("\n")[0]
         return f"{error.full_key}: {text}" if error.full_key else text

@@ -3,16 +3,18 @@
 Imports neither torch nor Lightning, so that help and input errors answer at once.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any, cast
+from pkgutil import resolve_name
+from types import NoneType, UnionType
+from typing import Any, cast, get_args
 
 from hydra.core.config_store import ConfigStore
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from xai_sweep.errors import InputError
+from xai_sweep.errors import InputError, unknown_key
 
 _PACKAGE = Path(__file__).parent
 
@@ -28,6 +30,14 @@ _CHOICES = {
 
 # Code is only ever called by a name that stands in our own yaml folder.
 _TRUSTED = ("xai_sweep.", "pytorch_lightning.")
+
+_IN_WORDS = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "text",
+    NoneType: "null",
+}
 
 
 @dataclass
@@ -75,6 +85,19 @@ def check(cfg: DictConfig) -> None:
     Raises:
         InputError: naming the key.
     """
+    keys = [field.name for field in fields(Root)]
+    for key, value in cfg.items_ex(resolve=False):
+        if key not in keys:
+            raise unknown_key(str(key), value, keys)
+    # An empty list of metrics is a missing one to Hydra.
+    if not cfg.get("metric"):
+        raise InputError("metric", "[]", "must name at least one metric, e.g. metric=[rmse,ssim]")
+    for key in keys:
+        if key not in cfg:
+            raise InputError(key, "", "is needed and cannot be taken out")
+    for name in cfg.metric:
+        if name not in entries("metric"):
+            raise unknown_key(f"metric.{name}", cfg.metric[name], entries("metric"))
     for key, allowed in _CHOICES.items():
         if cfg[key] not in allowed:
             raise InputError(key, cfg[key], f"must be one of {', '.join(allowed)}")
@@ -88,8 +111,18 @@ def check(cfg: DictConfig) -> None:
         is_count = isinstance(value, int) and not isinstance(value, bool) and value >= least
         if value != "auto" and not is_count:
             raise InputError(key, value, f"must be auto or a whole number of at least {least}")
-    if not cfg.metric:
-        raise InputError("metric", "[]", "must name at least one metric, e.g. metric=[rmse,ssim]")
+
+
+def entries(group: str) -> list[str]:
+    """The names that a group of the configuration takes; none if there is no such group."""
+    return sorted(file.stem for file in (CONF / group).glob("*.yaml")) if group else []
+
+
+def in_words(annotation: Any) -> str:
+    """What a value of a type is to a person; empty if that takes more than a few words."""
+    kinds = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
+    known = all(kind in _IN_WORDS for kind in kinds)
+    return " or ".join(_IN_WORDS[kind] for kind in kinds) if known else ""
 
 
 def build(node: DictConfig, **extra: Any) -> Any:
@@ -100,14 +133,49 @@ def build(node: DictConfig, **extra: Any) -> Any:
     """
     target = str(node.get("_target_"))
     if not target.startswith(_TRUSTED):
-        raise InputError("_target_", target, f"must begin with {' or '.join(_TRUSTED)}")
+        allowed = f"must begin with {' or '.join(_TRUSTED)}"
+        raise InputError(node._get_full_key("_target_"), target, allowed)
     try:
-        return instantiate(node, **extra)
+        # Not recursive: a value that names a target of its own stays a value.
+        return instantiate(node, **_typed(node), **extra, _recursive_=False)
     except InstantiationException as error:
         # Hydra wraps what a constructor raises.
         if isinstance(error.__cause__, InputError):
             raise error.__cause__ from None
         raise
+
+
+def _typed(node: DictConfig) -> dict[str, Any]:
+    """The values that had to be converted to the types of the dataclass that a node names.
+
+    Raises:
+        InputError: no such class, a key that it does not have, or a value of another type.
+    """
+    try:
+        cls = resolve_name(node._target_)
+    except (ImportError, AttributeError, ValueError):
+        key = node._get_full_key("_target_")
+        raise InputError(key, node._target_, "there is no such class") from None
+    if not is_dataclass(cls):
+        return {}
+    types = {field.name: field.type for field in fields(cls)}
+    converted = {}
+    for name, value in node.items():
+        if name == "_target_":
+            continue
+        key = node._get_full_key(name)
+        if name not in types:
+            raise unknown_key(key, value, types)
+        kinds = get_args(types[name]) or (types[name],)
+        if not in_words(types[name]) or type(value) in kinds:
+            continue
+        if str in kinds and type(value) in (int, float):  # a folder may be called 2024
+            converted[name] = str(value)
+        elif float in kinds and type(value) is int:
+            converted[name] = float(value)
+        else:
+            raise InputError(key, value, f"must be {in_words(types[name])}")
+    return converted
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:

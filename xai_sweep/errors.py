@@ -1,4 +1,8 @@
-"""The one error a person is meant to read: one line with key, value and what is allowed."""
+"""What goes wrong: the one line that a person reads, and the failure of a single image."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
 
 
 class InputError(ValueError):
@@ -12,4 +16,26 @@ class InputError(ValueError):
 
     def __init__(self, key: str, value: object, allowed: str) -> None:
         self.key, self.value, self.allowed = key, value, allowed
-        super().__init__(f"{key}={value}: {allowed}")
+        super().__init__(f"{key}={_spelled(value)}: {allowed}")
+
+
+def unknown_key(key: str, value: object, allowed: Iterable[str]) -> InputError:
+    """For a key that is not there: which ones are, and which one was probably meant."""
+    names = list(allowed)
+    close = get_close_matches(key.rpartition(".")[2], names, n=1)
+    meant = f"did you mean {close[0]}? " if close else ""
+    return InputError(key, value, f"unknown key; {meant}allowed: {', '.join(names) or 'none'}")
+
+
+def _spelled(value: object) -> str:
+    """As it is typed on the command line."""
+    return (
+        "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    )
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Stands in place of an item's result when the item cannot be computed."""
+
+    error: str

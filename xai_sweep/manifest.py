@@ -19,7 +19,7 @@ LIBRARIES = ("torch", "torchvision", "pytorch-lightning", "timm", "captum", "num
 def constant_columns(cell: Cell, sweep: str) -> dict[str, Any]:
     """Every column of the schema, with its value if it is the same for all rows of the cell."""
     # Every metric of the catalogue is a column, so that all cells read as one table.
-    metrics = [file.stem for file in (CONF / "metric").glob("*.yaml")]
+    metrics = sorted(file.stem for file in (CONF / "metric").glob("*.yaml"))
     return {
         **dict.fromkeys(schema(metrics).names),
         "cell": cell.key,

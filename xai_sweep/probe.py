@@ -1,43 +1,23 @@
 """The experiment: explain an image, change it, explain it again, and compare."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import pytorch_lightning as pl
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from xai_sweep.batching import Batching, Failure
+from xai_sweep.batching import Batching
 from xai_sweep.comparison import Clean, Comparison, drawings, failed_rows, image_rows, scores
 from xai_sweep.data import Batch, ImageFile
-from xai_sweep.errors import InputError
+from xai_sweep.errors import Failure, InputError
 from xai_sweep.explainers import Explainer
 from xai_sweep.metrics import RMSE, Metric
 from xai_sweep.models import Classifier, evaluating
+from xai_sweep.question import Question
 from xai_sweep.seeds import derive
 from xai_sweep.transforms import Geometric, Transform
 from xai_sweep.transforms.region import there_and_back_region, valid_region
-
-
-@dataclass(frozen=True)
-class Question:
-    """What is asked of every pair of images.
-
-    Attributes:
-        seed: root of everything that is drawn.
-        ranks: K, how many of the best classes are explained.
-        target: ``class``, the clean image's classes are explained in both images; ``rank``, each
-            image's own K best classes, compared rank by rank as in the thesis.
-        region: ``mask``, ``rectangle`` or ``none``, see `valid_region`.
-        region_of: magnitudes whose valid regions are intersected with each magnitude's own.
-    """
-
-    seed: int = 0
-    ranks: int = 4
-    target: str = "class"
-    region: str = "mask"
-    region_of: tuple[float, ...] = ()
 
 
 class Probe(pl.LightningModule):

@@ -4,21 +4,12 @@ from typing import Any
 
 import pytorch_lightning as pl
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.progress import (
-    Progress as Bar,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TimeRemainingColumn
+from rich.progress import Progress as Bar
 from rich.text import Text
 
 from xai_sweep.data import Batch
+from xai_sweep.errors import InputError
 
 
 class _Rate(ProgressColumn):
@@ -26,7 +17,8 @@ class _Rate(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         """See `ProgressColumn.render`."""
-        return Text(f"{task.speed:.2f} images/s" if task.speed else "- images/s", style="cyan")
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:.2f} images/s" if speed else "", style="cyan")
 
 
 class Progress(pl.Callback):
@@ -39,20 +31,19 @@ class Progress(pl.Callback):
     """
 
     def __init__(self, name: str, total: int, done: int = 0) -> None:
+        self.name = name
         self.bar = Bar(
-            TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
             _Rate(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
+            TimeRemainingColumn(elapsed_when_finished=True),
             console=Console(stderr=True),
         )
-        self.task = self.bar.add_task(name, total=total, completed=done)
+        self.task = self.bar.add_task("", total=total, completed=done)
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start to draw."""
+        self.bar.console.print(self.name, highlight=False)
         self.bar.start()
 
     def on_predict_batch_end(
@@ -72,10 +63,8 @@ class Progress(pl.Callback):
         self.bar.stop()
 
     def on_exception(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        exception: BaseException,
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
-        """Give the terminal back."""
+        """Give the terminal back; what the user got wrong stands there alone."""
+        self.bar.live.transient = isinstance(exception, InputError)
         self.bar.stop()

@@ -8,7 +8,6 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from xai_sweep import plots
 from xai_sweep.results import heatmaps, load, manifests, summary
 from xai_sweep.tracking import Tracker
 
@@ -76,6 +75,9 @@ def draw(results: Path, curve: str, strips: int) -> dict[str, Path]:
     Returns:
         Pictures by name.
     """
+    # seaborn takes a second to import, which a job with nothing to do need not pay.
+    from xai_sweep import plots
+
     cells = sorted(path.parent for path in (results / "cells").glob(f"{curve}-*/_manifest.json"))
     target = manifests(cells[0])[0]["science"]["target"]  # type: ignore[index]
     by_cell = {cell: load(cell) for cell in cells}

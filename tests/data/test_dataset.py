@@ -12,7 +12,8 @@ from PIL.Image import Image as PillowImage
 from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as transforms
 
-from xai_sweep.data import Batch, Folder, ImageFile, ImageModule, Images, Samples, read_image
+from xai_sweep.data import Batch, Folder, ImageFile, Images, Samples, read_image
+from xai_sweep.data.module import ImageModule
 from xai_sweep.models import Classifier
 
 

@@ -3,7 +3,6 @@
 from xai_sweep.data.base import ImageFile, ImageSet, fingerprint
 from xai_sweep.data.dataset import Batch, Images, Sample
 from xai_sweep.data.folder import Folder
-from xai_sweep.data.module import ImageModule
 from xai_sweep.data.reading import UnreadableImage, read_image
 from xai_sweep.data.samples import Samples
 
@@ -11,7 +10,6 @@ __all__ = [
     "Batch",
     "Folder",
     "ImageFile",
-    "ImageModule",
     "ImageSet",
     "Images",
     "Sample",

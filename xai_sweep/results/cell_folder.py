@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from xai_sweep.results.atomic import TEMPORARY, read_json, replacing, write_json
@@ -107,6 +108,16 @@ class CellFolder:
         with replacing(shard) as file:
             pq.write_table(content, file, compression="zstd", write_page_checksum=True)
         return shard
+
+    def counts(self) -> dict[str, int]:
+        """How many images have rows here, and how many of them failed."""
+        images: set[str] = set()
+        failed: set[str] = set()
+        for shard in self.shards():
+            rows = pq.ParquetFile(shard).read(["image_id", "error"])
+            images.update(rows["image_id"].to_pylist())
+            failed.update(rows.filter(pc.is_valid(rows["error"]))["image_id"].to_pylist())
+        return {"images": len(images), "failed": len(failed)}
 
     def finish(self, manifest: Mapping[str, object], keep_worst: int | None = None) -> None:
         """Declare the cell complete.

@@ -31,9 +31,7 @@ class CellWriter:
     keep_worst: int | None
     _rows: list[Mapping[str, Any]] = field(default_factory=list)
     _drawings: list[Heatmaps] = field(default_factory=list)
-    _images: set[str] = field(default_factory=set)
-    _written: int = 0
-    _failed: int = 0
+    _images: int = 0
     _since: float = field(default_factory=time.monotonic)
 
     def add(
@@ -42,39 +40,40 @@ class CellWriter:
         """Take all rows of one image, and its heatmaps if they are to be kept."""
         if image_id in self.done:
             return
-        self._images.add(image_id)
-        self._failed += any(row.get("error") is not None for row in rows)
+        self._images += 1
         self._rows += [{**self.constants, **row} for row in rows]
         if drawing is not None:
             self._drawings.append(drawing)
             if self.keep_worst is not None and len(self._drawings) > 2 * self.keep_worst:
                 self._drawings = [Heatmaps.concatenate(self._drawings).worst(self.keep_worst)]
         late = time.monotonic() - self._since > _SECONDS
-        if len(self._images) >= self.shard_images or late:
+        if self._images >= self.shard_images or late:
             self.flush()
 
     def flush(self) -> None:
         """Write what is buffered as a shard."""
-        if self._rows:
-            kept = Heatmaps.concatenate(self._drawings) if self._drawings else None
+        rows, drawings = self._rows, self._drawings
+        # Emptied first: if writing is interrupted, a second flush must not write them twice.
+        self._rows, self._drawings, self._images = [], [], 0
+        if rows:
+            kept = Heatmaps.concatenate(drawings) if drawings else None
             if kept is not None and self.keep_worst is not None:
                 kept = kept.worst(self.keep_worst)
-            self.folder.write(self._rows, kept)
-        self._written += len(self._images)
-        self._rows, self._drawings, self._images = [], [], set()
+            self.folder.write(rows, kept)
         self._since = time.monotonic()
 
     def close(self, expected: int) -> dict[str, int]:
         """Write the rest.
 
         Returns:
-            Counts for the manifest.
+            Counts for the manifest, see `CellFolder.counts`.
 
         Raises:
             RuntimeError: the cell does not hold every image; it must not be declared complete.
         """
         self.flush()
-        images = self._written + len(self.done)
-        if images != expected:
-            raise RuntimeError(f"{self.folder.path}: rows of {images} images, not of {expected}")
-        return {"images": images, "failed": self._failed}
+        counts = self.folder.counts()
+        if counts["images"] != expected:
+            found = counts["images"]
+            raise RuntimeError(f"{self.folder.path}: rows of {found} images, not of {expected}")
+        return counts
