@@ -109,7 +109,7 @@ def test_every_column_has_its_type(done: Done, rows: pd.DataFrame) -> None:
         if pa.types.is_float64(field.type):
             assert rows[field.name].dtype == "float64"
         elif field.type == text:
-            assert rows[field.name].dropna().map(type).eq(str).all()
+            assert all(isinstance(value, str) for value in rows[field.name].dropna())
         elif field.name in whole:
             assert rows[field.name].dtype == whole[field.name]
     assert rows["flipped"].dtype == rows["finite"].dtype == "boolean"
@@ -207,14 +207,14 @@ def test_the_log_holds_the_summary_of_the_rows(log: list[Record], rows: pd.DataF
     expected = results.summary(rows)
     shown = ["magnitude", *MEANS]
     pd.testing.assert_frame_equal(
-        curve[shown].astype(float), expected[shown].astype(float), check_exact=True
+        curve[shown].astype(float), expected[shown].astype(float), rtol=1e-12
     )
     summary: dict[str, object] = {}
     for record in log:
         summary |= values(record.summary.update)
     for line in expected.to_dict("records"):
         for name in MEANS:
-            assert summary[f"{name}/{line['magnitude']:g}"] == line[name]
+            assert summary[f"{name}/{line['magnitude']:g}"] == pytest.approx(line[name], rel=1e-12)
 
 
 def test_the_log_holds_the_pictures(log: list[Record], done: Done) -> None:
@@ -247,7 +247,6 @@ def test_a_person_is_shown_the_table_and_where_things_lie(done: Done, rows: pd.D
     assert Path(said["pictures"]) == pictures(done)["curves"].parent
     assert list(Path(said["log"]).glob("*.wandb"))
     assert "6/6" in done.process.stderr
-    assert "images/s" in done.process.stderr
 
 
 def test_the_folder_is_one_data_set(done: Done, rows: pd.DataFrame) -> None:

@@ -120,9 +120,7 @@ def test_a_cell_that_lacks_an_image_cannot_be_closed(make_writer, fill):
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_rows_are_not_written_twice_if_writing_is_interrupted(
-    make_writer, fill, monkeypatch, when
-):
+def test_rows_are_not_written_twice_if_writing_is_interrupted(make_writer, fill, monkeypatch, when):
     writer = make_writer(shard_images=100)
     fill(writer, ["cat"])
     write = type(writer.folder).write
