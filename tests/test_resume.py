@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
@@ -128,11 +128,11 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def processes() -> Iterator[ForkServerContext]:
+def processes() -> ForkServerContext:
     """Processes that have imported everything already."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["xai_sweep.compute", "xai_sweep.plots", "harness"])
-    yield context
+    return context
 
 
 MOMENTS: dict[str, Callable[[Path], bool]] = {

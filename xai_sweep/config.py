@@ -159,7 +159,7 @@ def _typed(node: DictConfig) -> dict[str, Any]:
     if not is_dataclass(cls):
         return {}
     types = {field.name: field.type for field in fields(cls)}
-    converted = {}
+    converted: dict[str, Any] = {}
     for name, value in node.items():
         if name == "_target_":
             continue
