@@ -34,8 +34,8 @@ def _rows(images: Sequence[str], failed: Sequence[str] = (), **changed: object) 
 
 
 def _failed_row(image: str, rank: int) -> dict[str, object]:
-    who = ("cell", "sweep", "image_id", "image_path", "model", "explainer", "transform")
-    who += ("parameter", "magnitude", "seed", "rank")
+    who = ("cell", "sweep", "image_id", "image_path", "data", "model", "explainer")
+    who += ("transform", "parameter", "magnitude", "seed", "rank")
     row = _row(image, rank)
     return {name: row[name] if name in who else None for name in row} | {"error": "truncated"}
 
@@ -47,6 +47,7 @@ def _row(image: str, rank: int) -> dict[str, object]:
         "image_id": image,
         "image_path": f"photos/{image}.png",
         "label_true": None,
+        "data": "photos-0c0ffee0",
         "model": "vgg16",
         "explainer": "saliency",
         "transform": "rotation",

@@ -14,7 +14,7 @@ from xai_sweep.results.schema import (
     table,
 )
 
-WHO = "cell sweep image_id image_path label_true model explainer transform parameter magnitude"
+WHO = "cell sweep image_id image_path label_true data model explainer transform parameter magnitude"
 WHO += " seed rank"
 MODEL = "class_ref label_ref prob_ref class_new label_new prob_new prob_ref_new flipped"
 AFTER = "rmse_interpolation rmse_sampling valid_fraction finite relevance_ratio error"

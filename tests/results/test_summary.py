@@ -19,11 +19,24 @@ def test_the_image_is_the_unit(make_rows):
     coffee2 |= {"rmse": float("nan"), "flipped": False, "spearman": 0.75}
     result = summary(_frame(rows))
     assert list(result.columns) == [
-        *("model", "explainer", "transform", "parameter", "magnitude"),
+        *("data", "model", "explainer", "transform", "parameter", "magnitude"),
         *("images", "failed", "flipped", "rmse", "nrmse", "spearman"),
     ]
     # rmse: ((1 + 3) / 2 + 4) / 2 = 3, not (1 + 3 + 4) / 3; spearman: (0.5 + 0.5) / 2
-    expected = ["vgg16", "saliency", "rotation", "angle", 10.0, 2, 1, 0.5, 3.0, 2.0, 0.5]
+    expected = [
+        "photos-0c0ffee0",
+        "vgg16",
+        "saliency",
+        "rotation",
+        "angle",
+        10.0,
+        2,
+        1,
+        0.5,
+        3.0,
+        2.0,
+        0.5,
+    ]
     assert result.iloc[0].tolist() == expected
 
 

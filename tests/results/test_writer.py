@@ -31,7 +31,10 @@ def fill(
     def fill(writer: CellWriter, images: Sequence[str], failed: Sequence[str] = ()) -> None:
         for image in images:
             drawing = None if image in failed else make_heatmaps([image])
-            writer.add(image, make_rows([image], failed=failed), drawing)
+            rows = make_rows([image], failed=failed)
+            for row in rows:
+                del row["data"]  # which the writer knows for all of them
+            writer.add(image, rows, drawing)
 
     return fill
 
