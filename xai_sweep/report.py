@@ -36,7 +36,7 @@ def show(rows: pd.DataFrame) -> None:
     shared = [name for name in names if lines[name].nunique() == 1]
     table.title = " · ".join(str(lines[name].iloc[0]) for name in shared)
     for name in [name for name in names if name not in shared]:
-        table.add_column(name)
+        table.add_column(name, overflow="fold")
     for name in ("magnitude", "images", "failed", "flipped", *means.values()):
         table.add_column(name, justify="right")
     for line in lines.to_dict("records"):
