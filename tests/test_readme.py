@@ -43,7 +43,10 @@ def test_jobs_run(words: list[str], results: Path) -> None:
     assert call(results, *words, *logger) == 0
 
 
-def test_report(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_report(
+    results: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     assert "xai-sweep report results" in CONSOLE
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cli.sys, "argv", ["xai-sweep", "report", str(results)])

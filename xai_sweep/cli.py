@@ -10,7 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import hydra
-from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from hydra.errors import (
+    ConfigCompositionException,
+    HydraException,
+    MissingConfigException,
+    OverrideParseException,
+)
 from omegaconf import DictConfig
 from omegaconf.errors import (
     ConfigAttributeError,
@@ -120,6 +125,8 @@ def one_line(error: Exception) -> str:
         group, _, entry = error.missing_cfg_file.rpartition("/")
         if entries(group):
             return f"{group}={entry}: must be one of {', '.join(entries(group))}"
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: must be key=value; quote a value with odd characters in it"
     if isinstance(error, ConfigCompositionException):
         cause, value = error.__cause__, str(error).partition("\n")[0].partition("=")[2]
         if (

@@ -98,6 +98,8 @@ def check(cfg: DictConfig) -> None:
     for name in cfg.metric:
         if name not in entries("metric"):
             raise unknown_key(f"metric.{name}", cfg.metric[name], entries("metric"))
+        if not isinstance(cfg.metric[name], DictConfig):
+            raise InputError(f"metric.{name}", cfg.metric[name], "must keep the keys of its yaml")
     for key, allowed in _CHOICES.items():
         if cfg[key] not in allowed:
             raise InputError(key, cfg[key], f"must be one of {', '.join(allowed)}")

@@ -22,15 +22,8 @@ def constant_columns(cell: Cell, sweep: str) -> dict[str, Any]:
     metrics = sorted(file.stem for file in (CONF / "metric").glob("*.yaml"))
     return {
         **dict.fromkeys(schema(metrics).names),
-        "cell": cell.key,
+        **_names(cell),
         "sweep": sweep,
-        "data": cell.curve.data,
-        "model": cell.curve.model,
-        "explainer": cell.curve.explainer,
-        "transform": cell.curve.transform,
-        "parameter": cell.curve.parameter,
-        "magnitude": cell.magnitude,
-        "seed": cell.science["seed"],
     }
 
 
@@ -47,17 +40,10 @@ def manifest(
         seconds: wall time of the job that finished it, for all of its cells together.
     """
     return {
-        "cell": cell.key,
+        **_names(cell),
         "curve": cell.curve.name,
-        "data": cell.curve.data,
-        "model": cell.curve.model,
-        "explainer": cell.curve.explainer,
-        "transform": cell.curve.transform,
-        "parameter": cell.curve.parameter,
-        "magnitude": cell.magnitude,
         "science": cell.science,
         "config": dict(config),
-        "seed": cell.science["seed"],
         "weights_hash": cell.science["weights"],
         "data_hash": cell.science["data"],
         "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
@@ -70,4 +56,17 @@ def manifest(
         "counts": dict(counts),
         "seconds": round(seconds, 3),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _names(cell: Cell) -> dict[str, Any]:
+    return {
+        "cell": cell.key,
+        "data": cell.curve.data,
+        "model": cell.curve.model,
+        "explainer": cell.curve.explainer,
+        "transform": cell.curve.transform,
+        "parameter": cell.curve.parameter,
+        "magnitude": cell.magnitude,
+        "seed": cell.science["seed"],
     }

@@ -1,9 +1,10 @@
 """The progress bar of a job."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import pytorch_lightning as pl
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from rich.text import Text
@@ -21,6 +22,16 @@ class _Rate(ProgressColumn):
         return Text(f"{speed:.2f} images/s" if speed else "", style="cyan")
 
 
+class _TitledBar(Bar):
+    """A bar below what it is about; both come and go together."""
+
+    title = ""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """See `Progress.get_renderables` of rich."""
+        return [Text(self.title), *super().get_renderables()]
+
+
 class Progress(pl.Callback):
     """Shows images done, images per second and the time left.
 
@@ -31,19 +42,18 @@ class Progress(pl.Callback):
     """
 
     def __init__(self, name: str, total: int, done: int = 0) -> None:
-        self.name = name
-        self.bar = Bar(
+        self.bar = _TitledBar(
             BarColumn(),
             MofNCompleteColumn(),
             _Rate(),
             TimeRemainingColumn(elapsed_when_finished=True),
             console=Console(stderr=True),
         )
+        self.bar.title = name
         self.task = self.bar.add_task("", total=total, completed=done)
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start to draw."""
-        self.bar.console.print(self.name, highlight=False)
         self.bar.start()
 
     def on_predict_batch_end(
@@ -67,4 +77,4 @@ class Progress(pl.Callback):
     ) -> None:
         """Give the terminal back; what the user got wrong stands there alone."""
         self.bar.live.transient = isinstance(exception, InputError)
-        self.bar.stop()
+        self.bar.live.stop()  # the bar's own stop would leave an empty line in a log file

@@ -12,7 +12,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from xai_sweep.cells import Cell, make_curve
-from xai_sweep.config import build, check, plain
+from xai_sweep.config import build, check, entries, plain
 from xai_sweep.data import ImageSet, fingerprint
 from xai_sweep.errors import InputError
 from xai_sweep.models import ModelSource
@@ -41,8 +41,17 @@ class Job:
 
     @classmethod
     def from_hydra(cls) -> "Job":
-        """The job that Hydra is running."""
+        """The job that Hydra is running.
+
+        Raises:
+            InputError: several entries of a group that takes one.
+        """
         hydra = HydraConfig.get()
+        given = dict(word.split("=", 1) for word in hydra.overrides.task if "=" in word)
+        for group in ("data", "model", "explainer", "transform"):
+            if group not in hydra.runtime.choices:
+                allowed = f"must be one of {', '.join(entries(group))}"
+                raise InputError(group, given.get(group, ""), allowed)
         output = Path(hydra.runtime.output_dir)
         several = hydra.mode == RunMode.MULTIRUN
         return cls(

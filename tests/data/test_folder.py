@@ -95,7 +95,7 @@ def test_a_locked_sub_folder_is_named(
 @pytest.mark.parametrize(
     ("root", "message"),
     [
-        (None, "data.root=None: a folder of images is needed"),
+        (None, "data.root=null: a folder of images is needed"),
         ("missing", "data.root=missing: there is no such folder; a folder of images is needed"),
         ("a.txt", "data.root=a.txt: is not a folder; a folder of images is needed"),
         ("empty", "data.root=empty: no image in this folder or below it"),

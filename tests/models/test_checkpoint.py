@@ -120,11 +120,11 @@ def test_arguments_reach_the_architecture(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"path": None}, "model.path=None: a file of weights is needed"),
+        ({"path": None}, "model.path=null: a file of weights is needed"),
         ({"path": "no.pt"}, "model.path=no.pt: there is no such file; must be a file of weights"),
         (
             {"architecture": None},
-            "model.architecture=None: must be package.module:Class, importable from here",
+            "model.architecture=null: must be package.module:Class, importable from here",
         ),
         (
             {"architecture": "networks:Missing"},

@@ -86,7 +86,7 @@ def test_identity_changes_nothing(grey: torch.Tensor) -> None:
             "transform.sigma=-0.1: must be a number of at least 0, or a list of them",
         ),
         ({"sigma": [0.1, "much"]}, "transform.sigma=[0.1, 'much']: must be a number"),
-        ({"sigma": True}, "transform.sigma=True: must be a number"),
+        ({"sigma": True}, "transform.sigma=true: must be a number"),
         ({"sigma": 1, "space": "rgb"}, "transform.space=rgb: must be one of normalised, pixel"),
         ({"sigma": 1, "clip": "no"}, "transform.clip=no: must be true or false"),
     ],
