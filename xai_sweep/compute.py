@@ -83,7 +83,7 @@ def compute(
         todo,
         classifier.preprocess,
         batch_size=_LOADED[device] if cfg.batch_size == "auto" else cfg.batch_size,
-        workers=_workers(len(todo)) if cfg.workers == "auto" else cfg.workers,
+        workers=_workers(len(todo), device) if cfg.workers == "auto" else cfg.workers,
     )
     start = time.perf_counter()
     if todo:
@@ -174,6 +174,6 @@ def _device(asked: str) -> str:
     return "cuda" if available and asked != "cpu" else "cpu"
 
 
-def _workers(images: int) -> int:
-    # Starting processes is not worth it for a handful of images.
-    return 0 if images < 16 else min(4, os.cpu_count() or 1)
+def _workers(images: int, device: str) -> int:
+    # On a CPU readers would take cores from the network; a handful of images is read at once.
+    return 0 if device == "cpu" or images < 16 else min(4, os.cpu_count() or 1)
