@@ -32,7 +32,7 @@ from xai_sweep.sweep import Job, run
 
 MAGNITUDES = 4
 EXPLAINERS = ("guided_backprop", "grad_cam")
-ROWS_ONLY = ("logger=none", "keep_heatmaps=none", "strips=0")
+ROWS_ONLY = ("logger=none", "keep_heatmaps=none", "pictures=false")
 
 
 def photos(folder: Path, count: int) -> Path:

@@ -66,6 +66,7 @@ class Root:
     force: bool = MISSING
     keep_heatmaps: str = MISSING
     keep_worst: int = MISSING
+    pictures: bool = MISSING
     strips: int = MISSING
     shard_images: int = MISSING
 

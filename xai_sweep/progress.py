@@ -76,5 +76,8 @@ class Progress(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
         """Give the terminal back; what the user got wrong stands there alone."""
-        self.bar.live.transient = isinstance(exception, InputError)
-        self.bar.live.stop()  # the bar's own stop would leave an empty line in a log file
+        if isinstance(exception, InputError):
+            self.bar.live.transient = True
+            self.bar.live.stop()  # the bar's own stop would leave an empty line in a log file
+        else:
+            self.bar.stop()

@@ -97,7 +97,8 @@ def run(cfg: DictConfig, job: Job) -> None:
         with _tracking(cfg, job, curve.title) as tracker:
             compute(cfg, job.sweep, store, waiting, files, source, transform, question)
             rows = _rows(store, cells)
-            track(tracker, rows, draw(store.root, curve.name, cfg.strips))
+            pictures = draw(store.root, curve.name, cfg.strips) if cfg.pictures else {}
+            track(tracker, rows, pictures)
         places["log"] = tracker.location
     else:
         rows = _rows(store, cells)
