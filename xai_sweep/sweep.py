@@ -88,7 +88,7 @@ def run(cfg: DictConfig, job: Job) -> None:
     waiting = [c for c in cells if cfg.force or store.cell(c.folder).manifest() is None]
     places: dict[str, object] = {
         "rows": store.root / "cells",
-        "pictures": store.root / FIGURES / curve.name,
+        "pictures": store.root / FIGURES / curve.name if cfg.pictures else None,
     }
     if waiting:
         # Lightning takes seconds to import, which a job with nothing to do need not pay.
@@ -99,13 +99,13 @@ def run(cfg: DictConfig, job: Job) -> None:
             rows = _rows(store, cells)
             pictures = draw(store.root, curve.name, cfg.strips) if cfg.pictures else {}
             track(tracker, rows, pictures)
+            _refuse_if_all_failed(rows, curve.data)
         places["log"] = tracker.location
     else:
         rows = _rows(store, cells)
     show(rows)
     say(cells=len(cells), computed=len(waiting), places=places)
-    if rows["error"].notna().all():
-        raise InputError("data", curve.data, f"every image failed: {rows['error'].iloc[0]}")
+    _refuse_if_all_failed(rows, curve.data)
 
 
 @contextmanager
@@ -120,6 +120,11 @@ def _tracking(cfg: DictConfig, job: Job, name: str) -> Iterator[Tracker]:
         tracker.finish(exit_code=1)
         raise
     tracker.finish()
+
+
+def _refuse_if_all_failed(rows: pd.DataFrame, data: str) -> None:
+    if rows["error"].notna().all():
+        raise InputError("data", data, f"every image failed: {rows['error'].iloc[0]}")
 
 
 def _rows(store: Store, cells: Sequence[Cell]) -> pd.DataFrame:
