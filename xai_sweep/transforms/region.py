@@ -5,19 +5,10 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from xai_sweep.errors import InputError
 from xai_sweep.transforms.base import Geometric, Transform
-
-REGIONS = ("mask", "rectangle", "none")
 
 # A pixel counts as filled if more than this share of it is fill; rounding is far below.
 _FILL = 1e-4
-
-
-def check_region(region: str) -> None:
-    """Raises: InputError: the region is none of `REGIONS`."""
-    if region not in REGIONS:
-        raise InputError("region", region, f"must be one of {', '.join(REGIONS)}")
 
 
 def valid_region(
