@@ -11,10 +11,8 @@ are paid before. Pictures and the W&B run are timed apart, because they do not g
 import argparse
 import json
 import os
-import platform
 import resource
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -23,6 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from common import machine, spread
 from hydra import compose, initialize_config_dir
 
 from xai_sweep.config import CONF, build, register
@@ -85,15 +84,6 @@ def quiet(work: Callable[[], float]) -> float:
             sys.stdout, sys.stderr = out, err
 
 
-def spread(values: list[float]) -> dict[str, float]:
-    """Median, minimum and maximum."""
-    return {
-        "median": round(statistics.median(values), 4),
-        "min": round(min(values), 4),
-        "max": round(max(values), 4),
-    }
-
-
 def overhead(
     explainer: str, data: Path, work: Path, repeats: int, batch_size: int
 ) -> dict[str, object]:
@@ -135,29 +125,6 @@ def peak_memory(count: int) -> float:
     command = [sys.executable, __file__, "--peak-of", str(count)]
     answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return float(answer.splitlines()[-1])
-
-
-def machine() -> dict[str, object]:
-    """Where the figures come from."""
-    root = Path(__file__).parent
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False
-    ).stdout.strip()
-    names = [
-        line.split(":", 1)[1].strip()
-        for line in Path("/proc/cpuinfo").read_text().splitlines()
-        if line.startswith("model name")
-    ]
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    return {
-        "commit": commit,
-        "processor": names[0] if names else platform.processor(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "gpu": gpu,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    }
 
 
 def main() -> None:

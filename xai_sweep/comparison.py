@@ -56,11 +56,8 @@ def scores(
     region: Bool[Tensor, "b h w"],
 ) -> dict[str, Float[Tensor, "b k"]]:
     """Every metric for every heatmap and its reference, in the image's region."""
-    shape = new.shape[:2]
-    pairs = Pairs(
-        new.flatten(0, 1), reference.flatten(0, 1), region.repeat_interleave(shape[1], dim=0)
-    )
-    return {name: metric(pairs).view(shape) for name, metric in metrics.items()}
+    pairs = Pairs(new, reference, region[:, None])
+    return {name: metric(pairs) for name, metric in metrics.items()}
 
 
 def image_rows(

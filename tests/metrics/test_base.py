@@ -87,6 +87,17 @@ def test_a_pair_does_not_see_its_batch(name: str) -> None:
     assert same(CATALOGUE[name](Pairs(*(side[order] for side in vars_of(pairs)))), whole[order])
 
 
+@every_metric
+def test_pairs_may_share_their_region(name: str) -> None:
+    pairs = heatmaps(6)
+    new, reference = (side.unflatten(0, (2, 3)) for side in (pairs.new, pairs.reference))
+    region = pairs.region[:2, None]
+    shared = CATALOGUE[name](Pairs(new, reference, region))
+    of_their_own = region.expand_as(new).flatten(0, 1)
+    expected = CATALOGUE[name](Pairs(pairs.new, pairs.reference, of_their_own))
+    assert same(shared, expected.unflatten(0, (2, 3)))
+
+
 def vars_of(pairs: Pairs) -> tuple[Tensor, Tensor, Tensor]:
     """The three tensors of the pairs."""
     return pairs.new, pairs.reference, pairs.region
@@ -175,6 +186,26 @@ def test_pairs_count_and_scale() -> None:
     pairs = Pairs(torch.zeros_like(reference), reference, region)
     assert pairs.count.tolist() == [2, 3]
     assert pairs.scale.tolist() == pytest.approx([12.5**0.5, 1e20])
+
+
+@pytest.mark.parametrize("share", [0.01, 0.5, 1])
+def test_nothing_is_left_of_a_constant_map(share: float) -> None:
+    draw = torch.Generator().manual_seed(0)
+    exponents = torch.rand(200, 1, 1, generator=draw) * 40 - 20
+    constants = torch.randn(200, 1, 1, generator=draw) * 10**exponents
+    maps = constants.expand(-1, 50, 70).contiguous()
+    pairs = Pairs(maps, maps, torch.rand(maps.shape, generator=draw) < share)
+    assert (pairs.a.centred == 0).all()
+    assert (pairs.a.spread == 0).all()
+
+
+@pytest.mark.parametrize("offset", [-10, 0, 10])
+def test_spread_is_that_of_the_valid_pixels(offset: float) -> None:
+    pairs = heatmaps(3)
+    moved = Pairs(pairs.new + offset * pairs.new.abs().max(), pairs.reference, pairs.region)
+    spread = moved.a.spread * torch.exp2(moved.a.exponent)
+    valid = [side[region] for side, region in zip(moved.new.double(), moved.region, strict=True)]
+    assert spread.tolist() == pytest.approx([(v.max() - v.min()).item() for v in valid], rel=1e-6)
 
 
 def test_scaling_costs_no_digit() -> None:

@@ -56,6 +56,14 @@ def test_no_top_in_a_constant_map() -> None:
     assert torch.tensor(iou(constant, constant, share=0.25)).isnan()
 
 
+@pytest.mark.parametrize("share", [0.25, 0.9])
+def test_a_map_that_is_not_finite_is_undefined(share: float) -> None:
+    broken = RISING.clone()
+    broken[0, 1, 1] = torch.nan
+    assert torch.tensor(iou(broken, RISING, share)).isnan()
+    assert torch.tensor(iou(RISING, broken, share)).isnan()
+
+
 @pytest.mark.parametrize("share", [0.0, 1.0, -0.1, 5.0, float("nan")])
 def test_a_share_that_cannot_be(share: float) -> None:
     line = f"metric.topk_iou.share={share}: a number above 0 and below 1"

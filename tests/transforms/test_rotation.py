@@ -1,11 +1,14 @@
 """Rotation against an oracle that samples one pixel at a time, and against exact geometry."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from oracles.rotation import rotated
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional as tv
 
 from xai_sweep.errors import InputError
 from xai_sweep.models.classifier import Normalisation
@@ -33,6 +36,20 @@ def test_agrees_with_one_pixel_at_a_time(images: torch.Tensor, angle: float) -> 
     # Where fill mixes in, the oracle, which knows no fill, has nothing to say.
     np.testing.assert_allclose(turned.numpy()[..., inside], expected[..., inside], atol=2e-5)
     assert inside.mean() > 0.5
+
+
+@pytest.mark.parametrize("size", [(32, 32), (30, 47)])
+@pytest.mark.parametrize("angle", [0.5, 33.0, -90.0, 140.0, 180.0])
+def test_agrees_with_torchvision_at_the_border_too(size: tuple[int, int], angle: float) -> None:
+    images = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(2))
+    peer = partial(tv.rotate, images, angle, InterpolationMode.BILINEAR)
+    black = SPACE.to_normalised(torch.zeros(3, 1, 1)).flatten().tolist()
+    for found, expected in (
+        (turn(images, [angle] * 2), peer()),
+        (turn(images, [angle] * 2, fill="constant", fill_value=0), peer(fill=black)),
+        (Rotation(angle).move(images, torch.tensor([angle] * 2)), peer()),
+    ):
+        torch.testing.assert_close(found, expected, atol=2e-5, rtol=0)
 
 
 @pytest.mark.parametrize("fill", ["mean", "edge", "reflect", "constant"])

@@ -17,7 +17,7 @@ class Cosine(Metric):
     higher_is_better: ClassVar[bool] = True
     source: ClassVar[str] = "cosine of the angle between the heatmaps as vectors"
 
-    def __call__(self, pairs: Pairs) -> Float64[Tensor, " p"]:
+    def __call__(self, pairs: Pairs) -> Float64[Tensor, "*p"]:
         """See the class."""
         a, b = pairs.a, pairs.b
         return (total(a.values * b.values) / (a.energy * b.energy).sqrt()).clamp(-1, 1)

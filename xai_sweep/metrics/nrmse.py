@@ -22,6 +22,6 @@ class NRMSE(Metric):
     higher_is_better: ClassVar[bool] = False
     source: ClassVar[str] = "Heggen, University of Oslo, 2021, eq. 7.1, in units of the reference"
 
-    def __call__(self, pairs: Pairs) -> Float64[Tensor, " p"]:
+    def __call__(self, pairs: Pairs) -> Float64[Tensor, "*p"]:
         """See the class."""
         return torch.where(pairs.scale > 0, RMSE()(pairs) / pairs.scale, torch.nan)

@@ -17,11 +17,13 @@ class Pearson(Metric):
     higher_is_better: ClassVar[bool] = True
     source: ClassVar[str] = "Pearson, Proc. R. Soc. London 58, 1895"
 
-    def __call__(self, pairs: Pairs) -> Float64[Tensor, " p"]:
+    def __call__(self, pairs: Pairs) -> Float64[Tensor, "*p"]:
         """See the class."""
         return correlation(pairs.a.centred, pairs.b.centred)
 
 
-def correlation(a: Float32[Tensor, "p h w"], b: Float32[Tensor, "p h w"]) -> Float64[Tensor, " p"]:
+def correlation(
+    a: Float32[Tensor, "*p h w"], b: Float32[Tensor, "*p h w"]
+) -> Float64[Tensor, "*p"]:
     """Correlation of maps whose mean is zero; NaN if one of them is zero everywhere."""
     return (total(a * b) / (energy(a) * energy(b)).sqrt()).clamp(-1, 1)

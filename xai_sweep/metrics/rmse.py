@@ -21,7 +21,7 @@ class RMSE(Metric):
     higher_is_better: ClassVar[bool] = False
     source: ClassVar[str] = "Heggen, University of Oslo, 2021, eq. 7.1"
 
-    def __call__(self, pairs: Pairs) -> Float64[Tensor, " p"]:
+    def __call__(self, pairs: Pairs) -> Float64[Tensor, "*p"]:
         """See the class."""
         exponent = torch.maximum(pairs.a.exponent, pairs.b.exponent)
         difference = pairs.a.in_units_of(exponent).sub_(pairs.b.in_units_of(exponent))

@@ -22,6 +22,6 @@ class Spearman(Metric):
     higher_is_better: ClassVar[bool] = True
     source: ClassVar[str] = "Spearman, Am. J. Psychology 15, 1904; mean ranks for ties"
 
-    def __call__(self, pairs: Pairs) -> Float64[Tensor, " p"]:
+    def __call__(self, pairs: Pairs) -> Float64[Tensor, "*p"]:
         """See the class."""
         return correlation(pairs.a.ranks, pairs.b.ranks)

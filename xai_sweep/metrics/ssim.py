@@ -25,33 +25,33 @@ class SSIM(Metric):
     higher_is_better: ClassVar[bool] = True
     source: ClassVar[str] = "Wang, Bovik, Sheikh, Simoncelli, IEEE TIP 13, 2004, eq. 13 and 17"
 
-    def __call__(self, pairs: Pairs) -> Float64[Tensor, " p"]:
+    def __call__(self, pairs: Pairs) -> Float64[Tensor, "*p"]:
         """See the class."""
         values = torch.where(pairs.b.spread > 0, total(similarity(pairs)), torch.nan)
         return values / pairs.count
 
 
-def similarity(pairs: Pairs) -> Float32[Tensor, "p h w"]:
+def similarity(pairs: Pairs) -> Float32[Tensor, "*p h w"]:
     """Structural similarity around each valid pixel, eq. 13; 0 outside."""
-    weights = pairs.b.weights
-    c1, c2 = per_map((K1 * pairs.b.spread) ** 2), per_map((K2 * pairs.b.spread) ** 2)
+    weights, spread = pairs.weights, pairs.b.spread
+    c1, c2 = per_map((K1 * spread) ** 2), per_map((K2 * spread) ** 2)
     (x, x_offset), (y, y_offset) = _without_offset(pairs, pairs.a), _without_offset(pairs, pairs.b)
 
     norm = weights / blur(weights).clamp(min=1e-6)
     mean_x, mean_y = blur(x).mul_(norm), blur(y).mul_(norm)
     variances = blur(x.square().addcmul_(y, y)).mul_(norm)
     variances.addcmul_(mean_x, mean_x, value=-1).addcmul_(mean_y, mean_y, value=-1).clamp_(min=0)
-    covariance = blur(x * y).mul_(norm).addcmul_(mean_x, mean_y, value=-1)
-    structure = covariance.mul_(2).add_(c2).div_(variances.add_(c2))
+    covariance = blur(x.mul_(y)).mul_(norm).addcmul_(mean_x, mean_y, value=-1)
+    structure = torch.add(c2, covariance, alpha=2).div_(variances.add_(c2))
 
     mean_x.add_(x_offset)
     mean_y.add_(y_offset)
-    luminance = (mean_x * mean_y).mul_(2).add_(c1)
+    luminance = torch.addcmul(c1, mean_x, mean_y, value=2)
     luminance.div_(mean_x.square_().addcmul_(mean_y, mean_y).add_(c1))
     return structure.mul_(luminance).mul_(weights)
 
 
-def blur(maps: Float32[Tensor, "p h w"]) -> Float32[Tensor, "p h w"]:
+def blur(maps: Float32[Tensor, "*p h w"]) -> Float32[Tensor, "*p h w"]:
     """Gaussian weighted sum around each pixel; beyond the border there is nothing to add.
 
     Shifted additions give the same digits for any number of maps and on any device, which a
@@ -62,7 +62,7 @@ def blur(maps: Float32[Tensor, "p h w"]) -> Float32[Tensor, "p h w"]:
     return maps
 
 
-def _blur_along(maps: Float32[Tensor, "p h w"], axis: int) -> Float32[Tensor, "p h w"]:
+def _blur_along(maps: Float32[Tensor, "*p h w"], axis: int) -> Float32[Tensor, "*p h w"]:
     taps = [math.exp(-((distance / SIGMA) ** 2) / 2) for distance in range(REACH + 1)]
     norm = 2 * sum(taps) - taps[0]
     length = maps.shape[axis]
@@ -77,14 +77,14 @@ def _blur_along(maps: Float32[Tensor, "p h w"], axis: int) -> Float32[Tensor, "p
 
 def _without_offset(
     pairs: Pairs, maps: Maps
-) -> tuple[Float32[Tensor, "p h w"], Float32[Tensor, "p 1 1"]]:
+) -> tuple[Float32[Tensor, "*p h w"], Float32[Tensor, "*p 1 1"]]:
     """Maps in the reference's units, freed of an offset larger than their structure; the offset.
 
     Otherwise ``mean(x^2) - mean(x)^2`` would lose the structure's digits. Maps around zero stay as
     they are, because there the flat parts are zeros, which are exact.
     """
     values = maps.in_units_of(pairs.b.exponent)
-    mean = total(values) / pairs.count.clamp(min=1)
     is_larger = maps.mean.square() > 0.5 * maps.rms.square()
+    mean = total(values) / maps.count.clamp(min=1)
     offset = per_map(torch.where(is_larger, mean, 0))
-    return values.addcmul_(maps.weights, offset, value=-1), offset
+    return values.addcmul_(pairs.weights, offset, value=-1), offset

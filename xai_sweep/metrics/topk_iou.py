@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from jaxtyping import Bool, Float64
+import torch
+from jaxtyping import Float32, Float64
 from torch import Tensor
 
 from xai_sweep.errors import InputError
 from xai_sweep.metrics.base import Metric, Pairs
-from xai_sweep.metrics.maps import Maps, per_map
+from xai_sweep.metrics.maps import Maps, per_map, total
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,17 @@ class TopKIoU(Metric):
         if not (isinstance(self.share, float) and 0 < self.share < 1):
             raise InputError("metric.topk_iou.share", self.share, "a number above 0 and below 1")
 
-    def __call__(self, pairs: Pairs) -> Float64[Tensor, " p"]:
+    def __call__(self, pairs: Pairs) -> Float64[Tensor, "*p"]:
         """See the class."""
-        a, b = self._top(pairs.a, pairs.valid), self._top(pairs.b, pairs.valid)
-        return (a & b).sum((-2, -1)).double() / (a | b).sum((-2, -1))
+        a, b = self._top(pairs, pairs.a), self._top(pairs, pairs.b)
+        both = total(a * b)
+        return both / (total(a) + total(b) - both)
 
-    def _top(self, maps: Maps, valid: Bool[Tensor, "p h w"]) -> Bool[Tensor, "p h w"]:
-        k = (self.share * maps.count).round().clamp(min=1)
-        above = maps.count - k - (maps.count + 1) / 2  # n - k, as a rank minus the mean rank
-        return (maps.ranks > per_map(above)) & valid
+    def _top(self, pairs: Pairs, maps: Maps) -> Float32[Tensor, "*p h w"]:
+        """1 for each chosen pixel, 0 for any other."""
+        n = pairs.count
+        k = (self.share * n).round().clamp(min=1)
+        above = n - k - (n + 1) / 2  # n - k, as a rank minus the mean rank
+        # Into floats, because booleans are slow to make and to count.
+        chosen = torch.gt(maps.ranks, per_map(above), out=torch.empty_like(maps.ranks))
+        return chosen.mul_(pairs.weights)

@@ -10,8 +10,7 @@ from collections.abc import Iterable
 from numbers import Real
 from typing import Any, ClassVar
 
-import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from xai_sweep.errors import InputError
@@ -99,8 +98,3 @@ def as_magnitudes(
     if not values:
         raise InputError(f"transform.{key}", value, f"must hold at least one number [{unit}]")
     return tuple(sorted({float(number) for number in values}))
-
-
-def by_magnitude(magnitudes: Float[Tensor, " b"]) -> list[tuple[float, Bool[Tensor, " b"]]]:
-    """Each distinct magnitude of a batch, with the images that have it."""
-    return [(value.item(), magnitudes == value) for value in torch.unique(magnitudes)]

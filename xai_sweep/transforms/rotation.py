@@ -1,19 +1,18 @@
 """Rotation about the image's centre, counter-clockwise."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
-from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as tv
 
 from xai_sweep.errors import InputError
 from xai_sweep.models.classifier import Normalisation
-from xai_sweep.transforms.base import Geometric, as_magnitudes, by_magnitude
+from xai_sweep.transforms.base import Geometric, as_magnitudes
 
 FILLS = ("mean", "edge", "reflect", "constant")
 
@@ -58,42 +57,57 @@ class Rotation(Geometric):
         space: Normalisation,
     ) -> Float[Tensor, "b c h w"]:
         """See `Transform.apply`."""
-        if self.fill in ("edge", "reflect"):
-            return _each(images, magnitudes, self._rotate_padded)
-        level = images.new_full((len(space.mean), 1, 1), self.fill_value)
-        fill = space.to_normalised(level).flatten().tolist() if self.fill == "constant" else 0.0
-        return _each(images, magnitudes, lambda some, angle: _rotate(some, angle, fill))
-
-    def _rotate_padded(self, images: Tensor, angle: float) -> Tensor:
         height, width = images.shape[-2:]
-        # The frame around the image that a rotation can bring into view.
-        pad = math.ceil((math.hypot(height, width) - min(height, width)) / 2) + 1
-        padded = tv.pad(images, [pad], padding_mode=self.fill)
-        cropped: Tensor = tv.center_crop(_rotate(padded, angle, 0.0), [height, width])
-        return cropped
+        if self.fill in ("edge", "reflect"):
+            # The frame around the image that a rotation can bring into view.
+            pad = math.ceil((math.hypot(height, width) - min(height, width)) / 2) + 1
+            padded = _rotate(tv.pad(images, [pad], padding_mode=self.fill), magnitudes)
+            return padded[..., pad:-pad, pad:-pad].contiguous()
+        rotated = _rotate(images, magnitudes)  # filled with 0, which is the mean colour
+        if self.fill == "constant":
+            level = space.to_normalised(images.new_full((len(space.mean), 1, 1), self.fill_value))
+            covered = _rotate(images.new_ones(len(images), 1, height, width), magnitudes)
+            return level.lerp(rotated, covered)
+        return rotated
 
     def move(
         self, maps: Float[Tensor, "b k h w"], magnitudes: Float[Tensor, " b"]
     ) -> Float[Tensor, "b k h w"]:
         """See `Geometric.move`."""
-        return _each(maps, magnitudes, lambda some, angle: _rotate(some, angle, 0.0))
+        return _rotate(maps, magnitudes)
 
     def move_back(
         self, maps: Float[Tensor, "b k h w"], magnitudes: Float[Tensor, " b"]
     ) -> Float[Tensor, "b k h w"]:
         """See `Geometric.move_back`."""
-        return self.move(maps, -magnitudes)
+        return _rotate(maps, -magnitudes)
 
 
-def _rotate(images: Tensor, angle: float, fill: float | list[float]) -> Tensor:
-    # Zero is what torchvision fills with anyway, at half the cost of being told so.
-    rotated: Tensor = tv.rotate(images, angle, InterpolationMode.BILINEAR, fill=fill or None)
+def _rotate(
+    images: Float[Tensor, "b c h w"], angles: Float[Tensor, " b"]
+) -> Float[Tensor, "b c h w"]:
+    """Rotate each image by its own angle, zero coming in.
+
+    The digits are those of torchvision's rotate, which takes one angle per call.
+    """
+    height, width = images.shape[-2:]
+    grid = _sources(angles, height, width).to(images)
+    rotated = F.grid_sample(images, grid, mode="bilinear", align_corners=False)
+    for index, angle in enumerate(angles.tolist()):
+        quarters, rest = divmod(angle, 90)
+        if rest == 0 and (height == width or quarters % 2 == 0):
+            rotated[index] = images[index].rot90(int(quarters), (-2, -1))
     return rotated
 
 
-def _each(images: Tensor, magnitudes: Tensor, rotate: Callable[[Tensor, float], Tensor]) -> Tensor:
-    """Rotate by one call per distinct angle, because torchvision takes one angle per call."""
-    rotated = torch.empty_like(images)
-    for angle, chosen in by_magnitude(magnitudes):
-        rotated[chosen] = rotate(images[chosen], angle)
-    return rotated
+def _sources(angles: Float[Tensor, " b"], height: int, width: int) -> Float[Tensor, "b h w 2"]:
+    """Where each pixel comes from, (x, y) in units of the half frame, (0, 0) its centre."""
+    turn = angles.deg2rad()[:, None, None]
+    cosine, sine = turn.cos().float(), turn.sin().float()
+    x = torch.arange(width, device=angles.device) - (width - 1) / 2
+    y = (torch.arange(height, device=angles.device) - (height - 1) / 2)[:, None]
+    half_width, half_height = width / 2, height / 2
+    sources = torch.empty(len(angles), height, width, 2, device=angles.device)
+    torch.add(x * (cosine / half_width), y * (-sine / half_width), out=sources[..., 0])
+    torch.add(x * (sine / half_height), y * (cosine / half_height), out=sources[..., 1])
+    return sources
