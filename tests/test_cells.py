@@ -91,9 +91,9 @@ def test_names_are_readable_and_safe_in_paths() -> None:
 
 def test_a_title_names_what_differs_from_the_yaml() -> None:
     same = {"_target_": "xai_sweep.explainers.GradCam", "layer": None, "polarity": "evidence"}
-    assert title("explainer", "grad_cam", same) == "grad_cam"
+    assert title("explainer", {"explainer": "grad_cam"}, same) == "grad_cam"
     other = {**same, "polarity": "counter"}
-    assert title("explainer", "grad_cam", other) == "grad_cam(polarity=counter)"
+    assert title("explainer", {"explainer": "grad_cam"}, other) == "grad_cam(polarity=counter)"
 
 
 def test_a_digest_does_not_depend_on_the_order_of_keys() -> None:

@@ -29,7 +29,7 @@ def complaint(capsys: pytest.CaptureFixture[str], results: Path, *words: str) ->
 
 
 BAD = [
-    (["explainer=foo"], "explainer=foo: must be one of grad_cam, guided_backprop, saliency"),
+    (["explainer=foo"], "explainer=foo: must be one of grad_cam, guided_backprop, lrp, saliency"),
     (["transfrom=rotation"], "transfrom=rotation: unknown key; did you mean transform?"),
     (["transform.angel=3"], "transform.angel=3: unknown key; did you mean angle? allowed: angle"),
     (["ranks=abc"], "ranks=abc: must be a whole number"),
@@ -191,7 +191,7 @@ def test_the_configuration_can_be_seen(tmp_path: Path, capsys: pytest.CaptureFix
     [
         ([], 0, "xai-sweep run --help"),
         (["--help"], 0, "xai-sweep report RESULTS"),
-        (["fly"], 2, "error: fly: must be run or report RESULTS"),
+        (["fly"], 2, "error: fly: must be run, report RESULTS or preflight"),
         (["report", "nowhere"], 2, "error: path=nowhere: "),
     ],
 )

@@ -117,7 +117,7 @@ def test_every_column_has_its_type(done: Done, rows: pd.DataFrame) -> None:
 
 
 def test_only_what_does_not_apply_is_missing(rows: pd.DataFrame) -> None:
-    empty = {"label_true", "relevance_ratio", "error"}
+    empty = {"label_true", "error"}
     assert set(rows.columns[rows.isna().any()]) == empty
     assert rows[sorted(empty)].isna().all(axis=None)
 
@@ -229,7 +229,7 @@ def test_the_log_holds_the_pictures(log: list[Record], done: Done) -> None:
 def test_the_log_says_that_the_job_succeeded(log: list[Record]) -> None:
     assert [record.exit.exit_code for record in log if record.HasField("exit")] == [0]
     (run,) = [record.run for record in log if record.HasField("run")]
-    assert run.display_name == "efficientnet_lite0 · guided_backprop · rotation"
+    assert run.display_name == "efficientnet_lite0 · lrp · rotation"
 
 
 def test_a_person_is_shown_the_table_and_where_things_lie(done: Done, rows: pd.DataFrame) -> None:

@@ -51,7 +51,7 @@ def test_report(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cli.sys, "argv", ["xai-sweep", "report", str(results)])
         cli.main()
-    assert "guided_backprop" in capsys.readouterr().out
+    assert "lrp" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("code", PYTHON, ids=["reading", "explaining"])

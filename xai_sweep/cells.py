@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -106,9 +106,9 @@ def make_curve(
     node["transform"].pop(parameter, None)
     return Curve(
         data=f"{choices['data']}-{data[:8]}",
-        model=title("model", choices["model"], node["model"]),
-        explainer=title("explainer", choices["explainer"], node["explainer"]),
-        transform=title("transform", choices["transform"], node["transform"]),
+        model=title("model", choices, node["model"]),
+        explainer=title("explainer", choices, node["explainer"]),
+        transform=title("transform", choices, node["transform"]),
         parameter=parameter,
         science={
             **node,
@@ -124,12 +124,34 @@ def make_curve(
     )
 
 
-def title(group: str, choice: str, node: Mapping[str, Any]) -> str:
+def title(group: str, choices: Mapping[str, str], node: Mapping[str, Any]) -> str:
     """The entry's name, with the parameters in which it differs from its yaml.
 
-    For example ``grad_cam`` and ``grad_cam(polarity=counter)``.
+    For example ``grad_cam``, ``grad_cam(polarity=counter)`` and ``lrp(rules=epsilon_plus)``.
+
+    Args:
+        group: e.g. ``explainer``.
+        choices: the chosen entry of each group, of groups inside it too (``explainer/rules``).
+        node: the group's configuration, plain values.
     """
-    written = OmegaConf.to_container(OmegaConf.load(CONF / group / f"{choice}.yaml"))
-    assert isinstance(written, dict)
-    changed = [f"{key}={value}" for key, value in node.items() if written.get(key) != value]
-    return f"{choice}({','.join(changed)})" if changed else choice
+    written = _written(f"{group}/{choices[group]}")
+    defaults = [entry for entry in written.pop("defaults", []) if entry != "_self_"]
+    usual = {name: entry for default in defaults for name, entry in default.items()}
+    changed = []
+    for name, entry in usual.items():
+        chosen = choices.get(f"{group}/{name}", entry)
+        written |= _written(f"{group}/{name}/{chosen}")
+        if chosen != entry:
+            changed.append(f"{name}={chosen}")
+    for key, value in node.items():
+        if written.get(key) != value:
+            short = digest(value)[:6] if isinstance(value, list | dict) else value
+            changed.append(f"{key}={short}")
+    return f"{choices[group]}({','.join(changed)})" if changed else choices[group]
+
+
+def _written(entry: str) -> dict[str, Any]:
+    """What stands in an entry's yaml."""
+    loaded = OmegaConf.to_container(OmegaConf.load(CONF / f"{entry}.yaml"))
+    assert isinstance(loaded, dict)
+    return cast(dict[str, Any], loaded)

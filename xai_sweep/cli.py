@@ -32,6 +32,7 @@ USAGE = """xai-sweep: how robust are explanations of image classifiers?
   xai-sweep run [-m] [key=value ...]   run a job, or with -m a grid of jobs
   xai-sweep run --help                 the groups and keys
   xai-sweep report RESULTS             table and pictures of finished cells
+  xai-sweep preflight [key=value ...]  what the explainer will do with the model, and its cost
 """
 
 # What a user can get wrong; anything else is a fault of the program.
@@ -72,10 +73,18 @@ def main() -> None:
                 from xai_sweep.report import report_folder
 
                 report_folder(results)
+        case ["preflight", *overrides]:
+            with one_line_errors():
+                from xai_sweep.preflight import preflight
+
+                preflight(overrides)
         case [] | ["-h"] | ["--help"]:
             print(USAGE)
         case words:
-            print(f"error: {' '.join(words)}: must be run or report RESULTS", file=sys.stderr)
+            print(
+                f"error: {' '.join(words)}: must be run, report RESULTS or preflight",
+                file=sys.stderr,
+            )
             sys.exit(2)
 
 

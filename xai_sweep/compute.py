@@ -5,6 +5,7 @@ import logging
 import os
 import platform
 import signal
+import sys
 import time
 import warnings
 from collections.abc import Mapping, Sequence
@@ -20,8 +21,9 @@ from xai_sweep.config import build, plain
 from xai_sweep.data import ImageFile
 from xai_sweep.data.module import ImageModule
 from xai_sweep.errors import InputError
+from xai_sweep.explainers import Accounted, Explainer
 from xai_sweep.manifest import constant_columns, manifest
-from xai_sweep.models import ModelSource, load
+from xai_sweep.models import Classifier, ModelSource, load, sample
 from xai_sweep.probe import Probe
 from xai_sweep.progress import Progress
 from xai_sweep.question import Question
@@ -53,6 +55,7 @@ def compute(
     explainer = build(cfg.explainer)
     metrics = {name: build(node) for name, node in cfg.metric.items()}
     classifier = load(source)
+    notes = _checked(explainer, classifier)
     keep_worst = cfg.keep_worst if cfg.keep_heatmaps == "worst" else None
     writers = {}
     for cell in cells:
@@ -93,7 +96,23 @@ def compute(
     for cell in cells:
         writer = writers[cell.magnitude]
         counts = writer.close(expected=len(files))
-        writer.folder.finish(manifest(cell, plain(cfg), device, counts, seconds), keep_worst)
+        of_cell = manifest(cell, plain(cfg), device, counts, seconds, notes)
+        writer.folder.finish(of_cell, keep_worst)
+
+
+def _checked(explainer: Explainer, classifier: Classifier) -> dict[str, Any]:
+    """What there is to say of this explainer and this network, before any image is explained.
+
+    Raises:
+        InputError: the network cannot be explained; names the layer.
+    """
+    explain = explainer.bind(classifier)
+    if not isinstance(explain, Accounted):
+        return {}
+    notes = dict(explain.notes(sample(classifier)))
+    for operation in notes.get("unsupported", []):
+        print(f"warning: {operation}: passed as input times gradient", file=sys.stderr)
+    return notes
 
 
 class _HandIn(BasePredictionWriter):

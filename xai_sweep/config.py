@@ -4,22 +4,18 @@ Imports neither torch nor Lightning, so that help and input errors answer at onc
 """
 
 from dataclasses import dataclass, fields, is_dataclass
-from pathlib import Path
 from pkgutil import resolve_name
 from types import NoneType, UnionType
 from typing import Any, cast, get_args
 
+from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from xai_sweep.errors import InputError, unknown_key
-
-_PACKAGE = Path(__file__).parent
-
-# An installed wheel carries the yaml folder inside the package; a checkout has it beside it.
-CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
+from xai_sweep.paths import CONF as CONF
 
 _CHOICES = {
     "target": ("class", "rank"),
@@ -67,6 +63,7 @@ class Root:
     keep_heatmaps: str = MISSING
     keep_worst: int = MISSING
     pictures: bool = MISSING
+    side_by_side: bool = MISSING
     strips: int = MISSING
     shard_images: int = MISSING
 
@@ -101,6 +98,11 @@ def check(cfg: DictConfig) -> None:
             raise unknown_key(f"metric.{name}", cfg.metric[name], entries("metric"))
         if not isinstance(cfg.metric[name], DictConfig):
             raise InputError(f"metric.{name}", cfg.metric[name], "must keep the keys of its yaml")
+    for folder in CONF.glob("*/*/"):
+        key = f"{folder.parent.name}.{folder.name}"
+        given = OmegaConf.select(cfg, key)
+        if isinstance(given, str):  # its content must be in the key of a cell, not its name
+            raise InputError(key, given, f"must be given as {key.replace('.', '/')}={given}")
     for key, allowed in _CHOICES.items():
         if cfg[key] not in allowed:
             raise InputError(key, cfg[key], f"must be one of {', '.join(allowed)}")
@@ -114,6 +116,12 @@ def check(cfg: DictConfig) -> None:
         is_count = isinstance(value, int) and not isinstance(value, bool) and value >= least
         if value != "auto" and not is_count:
             raise InputError(key, value, f"must be auto or a whole number of at least {least}")
+
+
+def composed(overrides: list[str]) -> DictConfig:
+    """The configuration that a run with these overrides would have."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("config", overrides=overrides)
 
 
 def entries(group: str) -> list[str]:
@@ -140,7 +148,7 @@ def build(node: DictConfig, **extra: Any) -> Any:
         raise InputError(node._get_full_key("_target_"), target, allowed)
     try:
         # Not recursive: a value that names a target of its own stays a value.
-        return instantiate(node, **_typed(node), **extra, _recursive_=False)
+        return instantiate(node, **_typed(node), **extra, _recursive_=False, _convert_="all")
     except InstantiationException as error:
         # Hydra wraps what a constructor raises.
         if isinstance(error.__cause__, InputError):

@@ -28,7 +28,12 @@ def constant_columns(cell: Cell, sweep: str) -> dict[str, Any]:
 
 
 def manifest(
-    cell: Cell, config: Mapping[str, Any], device: str, counts: Mapping[str, int], seconds: float
+    cell: Cell,
+    config: Mapping[str, Any],
+    device: str,
+    counts: Mapping[str, int],
+    seconds: float,
+    notes: Mapping[str, Any],
 ) -> dict[str, Any]:
     """What lies beside the rows of a finished cell.
 
@@ -38,6 +43,7 @@ def manifest(
         device: ``cpu`` or ``cuda``.
         counts: images, and how many of them failed.
         seconds: wall time of the job that finished it, for all of its cells together.
+        notes: what the explainer says of this network.
     """
     return {
         **_names(cell),
@@ -55,6 +61,7 @@ def manifest(
         },
         "counts": dict(counts),
         "seconds": round(seconds, 3),
+        "notes": dict(notes),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 

@@ -11,8 +11,9 @@ from xai_sweep.batching import Batching
 from xai_sweep.comparison import Clean, Comparison, drawings, failed_rows, image_rows, scores
 from xai_sweep.data import Batch, ImageFile
 from xai_sweep.errors import Failure, InputError
-from xai_sweep.explainers import Explainer
+from xai_sweep.explainers import Accounted, Explainer
 from xai_sweep.metrics import RMSE, Metric
+from xai_sweep.metrics.maps import largest
 from xai_sweep.models import Classifier, evaluating
 from xai_sweep.question import Question
 from xai_sweep.seeds import derive
@@ -126,7 +127,7 @@ class Probe(pl.LightningModule):
         probabilities = self.predict(copies)
         classes_new = self._best(probabilities)
         targets = targets_ref if self.question.target == "class" else classes_new
-        heatmaps = self.explain(copies, targets, self._seeds(files, "explainer"))
+        heatmaps, health = self._accounted(copies, targets, self._seeds(files, "explainer"))
 
         moved, floor = references, torch.zeros_like(targets, dtype=torch.float64)
         region, home = self._region(magnitudes, (images.shape[-2], images.shape[-1]))
@@ -149,7 +150,8 @@ class Probe(pl.LightningModule):
             "rmse_interpolation": floor,
             "rmse_sampling": torch.stack([image.sampling for image in clean]),
             "valid_fraction": region.double().mean(dim=(1, 2))[:, None].expand_as(targets),
-            "finite": (heatmaps.isfinite() & references.isfinite()).flatten(2).all(dim=2),
+            "finite": largest(heatmaps).isfinite() & largest(references).isfinite(),
+            **health,
         }
         values = {name: column.tolist() for name, column in columns.items()}
         drawn = (
@@ -172,6 +174,14 @@ class Probe(pl.LightningModule):
         with torch.no_grad(), evaluating(self.network):
             logits: Tensor = self.network(images)
         return logits.double().softmax(dim=1)
+
+    def _accounted(
+        self, images: Tensor, targets: Tensor, seeds: Tensor
+    ) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """Heatmaps, and the columns of health that the method can give."""
+        if isinstance(self.explain, Accounted):
+            return self.explain.accounted(images, targets, seeds)
+        return self.explain(images, targets, seeds), {}
 
     def _best(self, probabilities: Float[Tensor, "b classes"]) -> Int64[Tensor, "b k"]:
         classes = probabilities.shape[1]

@@ -8,7 +8,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from xai_sweep.results import heatmaps, load, manifests, summary
+from xai_sweep.results import Heatmaps, heatmaps, load, manifests, summary
 from xai_sweep.tracking import Tracker
 
 FIGURES = "_figures"
@@ -23,6 +23,7 @@ def report_folder(results: str | Path, strips: int = 6) -> None:
     show(load(results))
     for curve in sorted({str(manifest["curve"]) for manifest in manifests(results)}):
         draw(Path(results), curve, strips)
+    draw_side_by_side(Path(results))
     print(f"pictures  {Path(results) / FIGURES}")
 
 
@@ -94,9 +95,60 @@ def draw(results: Path, curve: str, strips: int) -> dict[str, Path]:
         }
         if shown:
             figure = plots.strip(shown, rows[rows["image_id"] == image_id], target=target)
-            name = f"strip-{re.sub(r'[^A-Za-z0-9_.-]+', '_', image_id)}"
+            name = f"strip-{_safe(image_id)}"
             pictures[name] = plots.save(figure, folder / f"{name}.png")
     return pictures
+
+
+def draw_side_by_side(results: Path) -> dict[str, Path]:
+    """Draw every image's reference heatmaps under all models and explainers of a results folder.
+
+    Returns:
+        Pictures by name; none if there is only one model with one explainer.
+    """
+    from xai_sweep import plots
+
+    images: dict[str, dict[str, tuple[Heatmaps, pd.DataFrame]]] = {}
+    first: dict[str, Path] = {}
+    for path in sorted((results / "cells").glob("*/_manifest.json")):
+        # Of a curve the smallest magnitude is enough: the references are the same.
+        first.setdefault(str(manifests(path.parent)[0]["curve"]), path.parent)
+    for cell in first.values():
+        rows = load(cell)
+        kept = heatmaps(cell)
+        if kept is None:
+            continue
+        for image_id in kept.image_id:
+            of_image = rows[rows["image_id"] == image_id]
+            name = f"{of_image['model'].iloc[0]} {of_image['explainer'].iloc[0]}"
+            one = kept.select([kept.image_id.index(image_id)])
+            images.setdefault(image_id, {})[name] = (one, of_image)
+    folder = results / FIGURES
+    return {
+        f"side-by-side-{_safe(image_id)}": plots.save(
+            plots.side_by_side(_without_shared_words(shown)),
+            folder / f"side-by-side-{_safe(image_id)}.png",
+        )
+        for image_id, shown in images.items()
+        if len(shown) > 1
+    }
+
+
+def _without_shared_words(
+    shown: Mapping[str, tuple[Heatmaps, pd.DataFrame]],
+) -> dict[str, tuple[Heatmaps, pd.DataFrame]]:
+    """What all names have in common says nothing beside each photo."""
+    models = {name.split()[0] for name in shown}
+    explainers = {name.split()[1] for name in shown}
+    drop = models if len(models) == 1 else explainers if len(explainers) == 1 else set()
+    return {
+        " ".join(word for word in name.split() if word not in drop): value
+        for name, value in sorted(shown.items())
+    }
+
+
+def _safe(image_id: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", image_id)
 
 
 def _worst(rows: pd.DataFrame) -> list[str]:

@@ -17,7 +17,7 @@ from xai_sweep.data import ImageSet, fingerprint
 from xai_sweep.errors import InputError
 from xai_sweep.models import ModelSource
 from xai_sweep.question import Question
-from xai_sweep.report import FIGURES, draw, say, show, track
+from xai_sweep.report import FIGURES, draw, draw_side_by_side, say, show, track
 from xai_sweep.results import Store
 from xai_sweep.results import load as load_rows
 from xai_sweep.tracking import Logger, Tracker
@@ -98,6 +98,8 @@ def run(cfg: DictConfig, job: Job) -> None:
             compute(cfg, job.sweep, store, waiting, files, source, transform, question)
             rows = _rows(store, cells)
             pictures = draw(store.root, curve.name, cfg.strips) if cfg.pictures else {}
+            if cfg.side_by_side:
+                pictures |= draw_side_by_side(store.root)
             track(tracker, rows, pictures)
             _refuse_if_all_failed(rows, curve.data)
         places["log"] = tracker.location

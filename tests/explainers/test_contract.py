@@ -4,22 +4,21 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from hydra.utils import instantiate
 from networks import CLASSES, NETWORKS, network
-from omegaconf import OmegaConf
 from torch import nn
 
-from xai_sweep.config import CONF
+from xai_sweep.config import CONF, build, composed, register
 from xai_sweep.explainers import Explainer
 from xai_sweep.models import Classifier
 
+register()
 YAMLS = sorted(path.stem for path in (CONF / "explainer").glob("*.yaml"))
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 
 
 @pytest.fixture(params=YAMLS)
 def explainer(request: pytest.FixtureRequest) -> Explainer:
-    return instantiate(OmegaConf.load(CONF / "explainer" / f"{request.param}.yaml"))
+    return build(composed([f"explainer={request.param}"]).explainer)
 
 
 @pytest.fixture(params=NETWORKS)

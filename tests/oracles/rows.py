@@ -60,6 +60,8 @@ def row_table(
                         "valid_fraction": 0.9,
                         "finite": True,
                         "relevance_ratio": None,
+                        "bias_share": None,
+                        "stabilizer_share": None,
                         "error": None,
                     }
                 )

@@ -71,6 +71,8 @@ def _row(image: str, rank: int) -> dict[str, object]:
         "valid_fraction": 0.9,
         "finite": True,
         "relevance_ratio": None,
+        "bias_share": None,
+        "stabilizer_share": None,
         "error": None,
     }
 

@@ -17,7 +17,10 @@ from xai_sweep.results.schema import (
 WHO = "cell sweep image_id image_path label_true data model explainer transform parameter magnitude"
 WHO += " seed rank"
 MODEL = "class_ref label_ref prob_ref class_new label_new prob_new prob_ref_new flipped"
-AFTER = "rmse_interpolation rmse_sampling valid_fraction finite relevance_ratio error"
+AFTER = (
+    "rmse_interpolation rmse_sampling valid_fraction finite relevance_ratio bias_share "
+    "stabilizer_share error"
+)
 
 
 def test_metrics_stand_between_what_the_model_said_and_the_floors():

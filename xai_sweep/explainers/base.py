@@ -5,10 +5,11 @@ leaves nothing behind on the user's module: no hook, no flag, no gradient, also 
 """
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Protocol, runtime_checkable
+from collections.abc import Mapping
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from xai_sweep.models.classifier import Classifier
@@ -33,6 +34,28 @@ class Explain(Protocol):
 
         Returns:
             Signed relevance per pixel ``[B, K, H, W]``, channels summed, detached.
+        """
+        ...
+
+
+@runtime_checkable
+class Accounted(Explain, Protocol):
+    """A bound explainer that says how much of the logit arrived, and where the rest went."""
+
+    def accounted(
+        self,
+        images: Float[Tensor, "b c h w"],
+        targets: Int64[Tensor, "b k"],
+        seeds: Int64[Tensor, " b"] | None = None,
+    ) -> tuple[Float[Tensor, "b k h w"], Mapping[str, Float64[Tensor, "b k"]]]:
+        """Heatmaps as from `Explain`, and columns of the rows' health by their name."""
+        ...
+
+    def notes(self, images: Float[Tensor, "b c h w"]) -> Mapping[str, Any]:
+        """What the manifest should say; also refuses a network that cannot be explained.
+
+        Raises:
+            InputError: naming the layer.
         """
         ...
 

@@ -7,7 +7,7 @@ from typing import cast
 
 import torch
 from jaxtyping import Float
-from PIL.Image import Image
+from PIL.Image import Image, new
 from torch import Tensor, nn
 from torchvision.transforms import v2
 
@@ -89,6 +89,13 @@ def preprocessing(
         ]
     )
     return steps
+
+
+def sample(classifier: Classifier) -> Float[Tensor, "2 c h w"]:
+    """Two grey images as the classifier's preprocessing makes them, on the network's device."""
+    grey = new("RGB", (2 * classifier.size, 2 * classifier.size), (127, 127, 127))
+    like = next(classifier.module.parameters(), torch.empty(0))
+    return torch.stack([classifier.preprocess(grey)] * 2).to(like)
 
 
 @contextmanager

@@ -91,7 +91,19 @@ _AFTER_METRICS = (
     _column(
         "relevance_ratio",
         pa.float64(),
-        "Sum of the relevance divided by the logit; null unless the method conserves it.",
+        "Sum of the transformed image's heatmap divided by the target's logit; null unless the "
+        "method conserves it.",
+    ),
+    _column(
+        "bias_share",
+        pa.float64(),
+        "Part of that logit which biases absorbed; null like `relevance_ratio`.",
+    ),
+    _column(
+        "stabilizer_share",
+        pa.float64(),
+        "Part of that logit which was lost to stabilisers and empty denominators; the three sum "
+        "to 1.",
     ),
     _column("error", pa.string(), "Why the image failed, in one line; null if it did not."),
 )

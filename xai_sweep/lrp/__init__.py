@@ -1,0 +1,27 @@
+"""Layer-wise relevance propagation on the captured graph of any CNN.
+
+Read in this order: `rules` (the equations), `layers` and `splits` (how they are computed), `steps`
+and `weightless` (every operation, forward and back), `flow`, `fuse` and `choose` (which nodes
+have relevance, what is fused, which rule where), `plan` (all of it decided), `propagate` (run).
+"""
+
+from xai_sweep.lrp.choose import choices
+from xai_sweep.lrp.plan import Plan, Wish, make_plan
+from xai_sweep.lrp.presets import preset, presets
+from xai_sweep.lrp.propagate import Propagation, Relevance
+from xai_sweep.lrp.rules import AbsZ, Epsilon, Pass, Rule
+
+__all__ = [
+    "AbsZ",
+    "Epsilon",
+    "Pass",
+    "Plan",
+    "Propagation",
+    "Relevance",
+    "Rule",
+    "Wish",
+    "choices",
+    "make_plan",
+    "preset",
+    "presets",
+]

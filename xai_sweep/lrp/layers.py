@@ -1,0 +1,159 @@
+"""Layers with weights as pure functions: what a rule needs to know of a convolution.
+
+Every layer is affine, ``z_k = sum_j a_j w_jk + b_k``. A rule changes the weights and asks for the
+sum (`apply`) or for the way back (`transpose`), ``sum_k w_jk s_k``.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Affine(ABC):
+    """An affine layer.
+
+    Attributes:
+        weight: as torch stores it for this kind of layer.
+        bias: one number per output channel, or None.
+    """
+
+    weight: Tensor
+    bias: Float[Tensor, " k"] | None
+
+    @abstractmethod
+    def apply(self, inputs: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        """``sum_j a_j w_jk + b_k`` for other weights of the same shape."""
+
+    @abstractmethod
+    def transpose(self, values: Tensor, weight: Tensor, size: tuple[int, ...]) -> Tensor:
+        """``sum_k w_jk s_k`` for other weights; ``size`` is the layer's input without batch."""
+
+    def along_channels(self, values: Float[Tensor, " k"], dims: int) -> Tensor:
+        """One number per output channel, shaped to be added to an output with ``dims`` axes."""
+        return values.view(-1, *[1] * (dims - 2))
+
+    def scaled(self, factor: Float[Tensor, " k"], shift: Float[Tensor, " k"]) -> "Affine":
+        """The layer followed by ``factor * z + shift`` per channel."""
+        weight = self.weight * factor.view(-1, *[1] * (self.weight.dim() - 1))
+        return replace(
+            self, weight=weight, bias=shift if self.bias is None else self.bias * factor + shift
+        )
+
+    def stands_one_to_one(self) -> bool:
+        """Whether every output belongs to one input, as `Pass` needs."""
+        return False
+
+    @abstractmethod
+    def behind(self, factor: Float[Tensor, " j"], shift: Float[Tensor, " j"]) -> "Affine | None":
+        """The layer behind ``factor * a + shift`` per channel; None where that is not exact."""
+
+
+@dataclass(frozen=True, eq=False)
+class Conv(Affine):
+    """A two-dimensional convolution.
+
+    Attributes:
+        frame: zeros around the input before the convolution's own padding: left, right, top,
+            bottom. Unlike `padding` they need not be symmetric (TensorFlow's padding).
+    """
+
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int
+    frame: tuple[int, int, int, int] = (0, 0, 0, 0)
+
+    def apply(self, inputs: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        """See `Affine.apply`."""
+        if any(self.frame):
+            inputs = F.pad(inputs, self.frame)
+        return F.conv2d(inputs, weight, bias, self.stride, self.padding, self.dilation, self.groups)
+
+    def transpose(self, values: Tensor, weight: Tensor, size: tuple[int, ...]) -> Tensor:
+        """See `Affine.transpose`."""
+        left, right, top, bottom = self.frame
+        height, width = size[1] + top + bottom, size[2] + left + right
+        # Rows and columns of the input that a strided kernel never reached.
+        unreached = [
+            (height, width)[axis]
+            - (values.shape[axis + 2] - 1) * self.stride[axis]
+            + 2 * self.padding[axis]
+            - self.dilation[axis] * (weight.shape[axis + 2] - 1)
+            - 1
+            for axis in (0, 1)
+        ]
+        framed = F.conv_transpose2d(
+            values, weight, None, self.stride, self.padding, unreached, self.groups, self.dilation
+        )
+        return framed[:, :, top : height - bottom, left : width - right]
+
+    def behind(self, factor: Float[Tensor, " j"], shift: Float[Tensor, " j"]) -> "Conv | None":
+        """See `Affine.behind`; exact unless the padding, which is not shifted, plays a part."""
+        if any((*self.padding, *self.frame)) and bool(shift.any()):
+            return None
+        inputs = self.weight.shape[1]
+        per_group = factor.view(self.groups, 1, inputs, 1, 1)
+        grouped = self.weight.view(self.groups, -1, *self.weight.shape[1:])
+        moved = (grouped * shift.view(self.groups, 1, inputs, 1, 1)).sum((2, 3, 4)).flatten()
+        return replace(
+            self,
+            weight=(grouped * per_group).view_as(self.weight),
+            bias=moved if self.bias is None else self.bias + moved,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Linear(Affine):
+    """A fully connected layer on the last axis."""
+
+    def apply(self, inputs: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        """See `Affine.apply`."""
+        return F.linear(inputs, weight, bias)
+
+    def transpose(self, values: Tensor, weight: Tensor, size: tuple[int, ...]) -> Tensor:
+        """See `Affine.transpose`."""
+        return values @ weight
+
+    def along_channels(self, values: Float[Tensor, " k"], dims: int) -> Tensor:
+        """See `Affine.along_channels`; the channels are the last axis."""
+        return values
+
+    def behind(self, factor: Float[Tensor, " j"], shift: Float[Tensor, " j"]) -> "Linear":
+        """See `Affine.behind`."""
+        moved = self.weight @ shift
+        return replace(
+            self,
+            weight=self.weight * factor,
+            bias=moved if self.bias is None else self.bias + moved,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Scale(Affine):
+    """A factor and a shift per channel: a batchnorm that is not fused."""
+
+    def stands_one_to_one(self) -> bool:
+        """See `Affine.stands_one_to_one`."""
+        return True
+
+    def apply(self, inputs: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        """See `Affine.apply`."""
+        scaled = inputs * self.along_channels(weight, inputs.dim())
+        return scaled if bias is None else scaled.add_(self.along_channels(bias, inputs.dim()))
+
+    def transpose(self, values: Tensor, weight: Tensor, size: tuple[int, ...]) -> Tensor:
+        """See `Affine.transpose`."""
+        return values * self.along_channels(weight, values.dim())
+
+    def behind(self, factor: Float[Tensor, " j"], shift: Float[Tensor, " j"]) -> "Scale":
+        """See `Affine.behind`."""
+        moved = self.weight * shift
+        return replace(
+            self,
+            weight=self.weight * factor,
+            bias=moved if self.bias is None else self.bias + moved,
+        )

@@ -1,0 +1,346 @@
+"""How the rules' equations are computed: their weights prepared once for each layer.
+
+Nearly every rule has ``R_j = a_j c_j``. Those hand down ``c_j``, which saves a multiplication here
+and a division a layer below; the others hand down ``R_j`` (`Rule.emits_relevance`).
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from xai_sweep.lrp.layers import Affine, Conv
+
+
+@dataclass(frozen=True, eq=False)
+class Site:
+    """Where a rule is applied.
+
+    Attributes:
+        layer: the layer.
+        size: the layer's input, without the batch.
+        nonnegative: no input is below zero, whatever the image.
+        rectified: a neuron below zero never has relevance, because a ReLU follows.
+        bounds: smallest and largest value of every input channel, for pixels.
+    """
+
+    layer: Affine
+    size: tuple[int, ...]
+    nonnegative: bool
+    rectified: bool
+    bounds: tuple[Float[Tensor, " c"], Float[Tensor, " c"]]
+
+    def without_bias(self) -> "Site":
+        """The same place for a rule in which the bias takes no part."""
+        if self.layer.bias is None:
+            return self
+        # What a ReLU cuts depends on the bias, so it says nothing about the contributions' sum.
+        return replace(self, layer=replace(self.layer, bias=None), rectified=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Ways:
+    """By which factors a neuron's relevance leaves it.
+
+    Attributes:
+        factors: for every way, what a message is multiplied by before it goes back through the
+            weights; None for 1.
+        tolls: for every way, what its denominator holds beside contributions and bias: a number,
+            or ``[B, 1, ...]``. A share pays share times toll.
+        lost: the part of a message that finds no way, if it was asked for and there is any.
+        absorbed: the part of a message that the bias takes, where it is not share times bias.
+    """
+
+    factors: tuple[Tensor | None, ...]
+    tolls: tuple[float | Tensor, ...] = (0.0,)
+    lost: Tensor | None = None
+    absorbed: Tensor | None = None
+
+
+class Split(ABC):
+    """A rule at its site.
+
+    Relevance leaves a neuron by one way or two, as ``share_i = factor_i R / d_i``.
+
+    Attributes:
+        biases: one per way, what the bias contributes to its denominator; None for nothing.
+    """
+
+    biases: tuple[Tensor | None, ...] = (None,)
+
+    def __init__(self, site: Site, stabilizer: float = 0.0) -> None:
+        self.site = site
+        self.layer = site.layer
+        self.stabilizer = stabilizer
+
+    @abstractmethod
+    def ways(self, a: Tensor, z: Tensor, top: Tensor | None, accounts: bool) -> Ways:
+        """The factors for one batch.
+
+        Args:
+            a: the layer's input ``[B, ...]``.
+            z: the layer's sums, with its bias if it has one; not to be changed.
+            top: by what messages are multiplied to become ``R``; None if they are ``R``.
+            accounts: whether `Ways.lost` is wanted.
+        """
+
+    def keep(self, a: Tensor) -> Tensor | None:
+        """What `back` will need of the input."""
+        return None
+
+    @abstractmethod
+    def back(self, shares: tuple[Tensor, ...], kept: Tensor | None) -> Tensor:
+        """From the shares to the layer's input: ``c_j``, or ``R_j`` where the rule says so."""
+
+
+# Elementwise work costs as much as arithmetic on a CPU, where every new tensor is a page fault
+# per 4 kB. Below, tensors that nobody needs any more are written over.
+
+
+def over(top: Tensor | None, d: Tensor, factor: float = 1.0) -> Tensor:
+    """``factor top / d`` written over d, which is not zero; no top stands for 1."""
+    quotient = d.reciprocal_() if top is None else torch.div(top, d, out=d)
+    return quotient if factor == 1 else quotient.mul_(factor)
+
+
+def ratio(top: Tensor | None, d: Tensor) -> Tensor:
+    """``top / d``, 0 where d is 0."""
+    return over(top, d.masked_fill(d == 0, torch.inf))
+
+
+def amount(stabilizer: float, relative: bool, z: Tensor) -> float | Tensor:
+    """The stabiliser, or so many times the mean of ``|z|`` per image, ``[B, 1, ...]``."""
+    if not relative:
+        return stabilizer
+    return stabilizer * z.abs().flatten(1).mean(dim=1).view(-1, *[1] * (z.dim() - 1))
+
+
+def stabilised(d: Tensor, by: float | Tensor) -> Tensor:
+    """A new tensor, moved away from zero."""
+    number = by if isinstance(by, Tensor) else d.new_tensor(by)
+    return torch.copysign(number, d).add_(d)
+
+
+def unaccounted(top: Tensor | None, way: Tensor, d: Tensor) -> Tensor:
+    """What is left of a message's relevance when one way has been taken."""
+    return (1 if top is None else top) - way * d
+
+
+class Proportional(Split):
+    """``R_j = sum_k a_j w_jk / (z_k + epsilon sign(z_k)) R_k``."""
+
+    def __init__(self, site: Site, epsilon: float, relative: bool) -> None:
+        super().__init__(site, epsilon)
+        self.relative = relative
+        self.biases = (site.layer.bias,)
+
+    def ways(self, a: Tensor, z: Tensor, top: Tensor | None, accounts: bool) -> Ways:
+        """See `Split.ways`."""
+        by = amount(self.stabilizer, self.relative, z)
+        if self.stabilizer and self.site.rectified and top is not None:
+            return Ways((over(top, z.clamp(min=0).add_(by)),), (by,))
+        way = over(top, stabilised(z, by)) if self.stabilizer else ratio(top, z)
+        return Ways((way,), lost=unaccounted(top, way, z) if accounts else None)
+
+    def back(self, shares: tuple[Tensor, ...], kept: Tensor | None) -> Tensor:
+        """See `Split.back`."""
+        return self.layer.transpose(shares[0], self.layer.weight, self.site.size)
+
+
+class _Signed(Split):
+    """Contributions of one sign are weighted by u, those of the other by v.
+
+    The first way goes along u for inputs above zero and along v for those below, because there a
+    positive weight makes a negative contribution; the second way is the other way round.
+    """
+
+    u: Tensor
+    v: Tensor
+
+    def total(self, a: Tensor, first: Tensor, second: Tensor, bias: Tensor | None) -> Tensor:
+        """Sum along the first weights from inputs above zero, along the second from those below."""
+        if self.site.nonnegative:
+            return self.layer.apply(a, first, bias)
+        above, below = a.clamp(min=0), a.clamp(max=0)
+        return self.layer.apply(above, first, bias).add_(self.layer.apply(below, second))
+
+    def keep(self, a: Tensor) -> Tensor | None:
+        """See `Split.keep`."""
+        return None if self.site.nonnegative else a > 0
+
+    def back(self, shares: tuple[Tensor, ...], kept: Tensor | None) -> Tensor:
+        """See `Split.back`."""
+        above = self._along(shares, (self.u, self.v))
+        return above if kept is None else above.where(kept, self._along(shares, (self.v, self.u)))
+
+    def _along(self, shares: tuple[Tensor, ...], weights: tuple[Tensor, Tensor]) -> Tensor:
+        parts = [
+            self.layer.transpose(share, weight, self.site.size)
+            for share, weight in zip(shares, weights, strict=False)
+        ]
+        return parts[0] if len(parts) == 1 else parts[0].add_(parts[1])
+
+
+class GammaSplit(_Signed):
+    """Contributions with the sign of ``z_k`` count ``1 + gamma`` times."""
+
+    def __init__(self, site: Site, gamma: float, stabilizer: float) -> None:
+        super().__init__(site, stabilizer)
+        weight, bias = site.layer.weight, site.layer.bias
+        self.gamma = gamma
+        self.positive, self.negative = weight.clamp(min=0), weight.clamp(max=0)
+        self.u, self.v = weight + gamma * self.positive, weight + gamma * self.negative
+        self.positive_bias = None if bias is None else bias.clamp(min=0)
+        up = None if bias is None else bias + gamma * bias.clamp(min=0)
+        down = None if bias is None else bias + gamma * bias.clamp(max=0)
+        self.biases = (up,) if site.rectified else (up, down)
+
+    def ways(self, a: Tensor, z: Tensor, top: Tensor | None, accounts: bool) -> Ways:
+        """See `Split.ways`."""
+        if self.site.rectified:
+            up = self.total(a, self.u, self.v, self.biases[0])
+            return Ways((over(top, self._above_zero(up)),), (self.stabilizer,))
+        positive = self.total(a, self.positive, self.negative, self.positive_bias)
+        up = torch.add(z, positive, alpha=self.gamma)
+        # What is not positive is negative, and where z is below zero that is well conditioned.
+        down = positive.mul_(self.gamma).sub_(z, alpha=1 + self.gamma)
+        ways = over(top, self._above_zero(up)), over(top, self._above_zero(down).neg_())
+        ways[0].masked_fill_(z <= 0, 0)
+        ways[1].masked_fill_(z >= 0, 0)
+        lost = None
+        if accounts:
+            lost = (z == 0).to(z.dtype) if top is None else top * (z == 0)
+        return Ways(ways, (self.stabilizer, -self.stabilizer), lost)
+
+    def _above_zero(self, d: Tensor) -> Tensor:
+        """A denominator that is above zero wherever it counts."""
+        return (d.add_(self.stabilizer) if self.stabilizer else d).clamp_(min=_TINY)
+
+
+# Below every number that counts, and its reciprocal is still a number.
+_TINY = 1e-37
+
+
+class AlphaBetaSplit(_Signed):
+    """Positive and negative contributions apart, each in proportion to its own sum."""
+
+    def __init__(self, site: Site, alpha: float, beta: float, stabilizer: float) -> None:
+        super().__init__(site, stabilizer)
+        bias = site.layer.bias
+        self.u, self.v = site.layer.weight.clamp(min=0), site.layer.weight.clamp(max=0)
+        up = None if bias is None else bias.clamp(min=0)
+        down = None if bias is None else bias.clamp(max=0)
+        self.biases = (up, down) if beta else (up,)
+        self.parts = (alpha, -beta) if beta else (alpha,)
+
+    def ways(self, a: Tensor, z: Tensor, top: Tensor | None, accounts: bool) -> Ways:
+        """See `Split.ways`."""
+        # Not one from the other and z: where one sign is rare, that would be rounding.
+        sums = [self.total(a, self.u, self.v, self.biases[0])]
+        if len(self.parts) > 1:
+            sums.append(self.total(a, self.v, self.u, self.biases[1]))
+        tolls = (self.stabilizer, -self.stabilizer)[: len(sums)]
+        lost = None
+        if accounts and not self.stabilizer:
+            empty = sum(part * (d == 0) for part, d in zip(self.parts, sums, strict=True))
+            lost = empty.to(z.dtype) if top is None else empty * top  # type: ignore[union-attr]
+        ways = [
+            over(top, d.add_(toll) if toll else d.masked_fill_(d == 0, torch.inf), part)
+            for d, toll, part in zip(sums, tolls, self.parts, strict=True)
+        ]
+        return Ways(tuple(ways), tolls, lost)
+
+
+class BoxSplit(Split):
+    """``z_jk = x_j w_jk - l_j max(0, w_jk) - h_j min(0, w_jk)``, never negative inside the box."""
+
+    def __init__(self, site: Site, stabilizer: float) -> None:
+        super().__init__(site, stabilizer)
+        weight = site.layer.weight
+        shape = (-1, *[1] * (len(site.size) - 1))
+        self.low, self.high = (bound.to(weight).view(shape) for bound in site.bounds)
+        positive, negative = weight.clamp(min=0), weight.clamp(max=0)
+        ones = weight.new_ones(1, *site.size)
+        self.floor = site.layer.apply(ones * self.low, positive)
+        self.floor += site.layer.apply(ones * self.high, negative)
+        self.weights: tuple[Tensor, ...] = (weight, positive, negative)
+        # One pass for all three where the layer lets its input channels be stacked.
+        self.is_stacked = isinstance(site.layer, Conv) and site.layer.groups == 1
+        if self.is_stacked:
+            self.weights = (
+                torch.cat(self.weights, dim=1).contiguous(memory_format=_layout(weight)),
+            )
+
+    def ways(self, a: Tensor, z: Tensor, top: Tensor | None, accounts: bool) -> Ways:
+        """See `Split.ways`."""
+        d = z - self.floor
+        way = over(top, stabilised(d, self.stabilizer)) if self.stabilizer else ratio(top, d)
+        return Ways((way,), lost=unaccounted(top, way, d) if accounts else None)
+
+    def keep(self, a: Tensor) -> Tensor | None:
+        """See `Split.keep`."""
+        return a
+
+    def back(self, shares: tuple[Tensor, ...], kept: Tensor | None) -> Tensor:
+        """See `Split.back`."""
+        assert kept is not None
+        ways = [self.layer.transpose(shares[0], w, self.site.size) for w in self.weights]
+        plain, positive, negative = ways[0].chunk(3, dim=1) if self.is_stacked else ways
+        return kept * plain - self.low * positive - self.high * negative
+
+
+class EvenSplit(Split):
+    """``z_jk`` is a number of the weight alone, whatever the input: its square, or 1."""
+
+    def __init__(self, site: Site, weight: Tensor, bias: Tensor | None, stabilizer: float) -> None:
+        super().__init__(site, stabilizer)
+        self.weight = weight
+        self.biases = (bias,)
+        sums = site.layer.apply(weight.new_ones(1, *site.size), weight, bias)
+        self.way = over(None, sums + stabilizer) if stabilizer else ratio(None, sums)
+        self.rest = 1 - self.way * sums
+
+    def ways(self, a: Tensor, z: Tensor, top: Tensor | None, accounts: bool) -> Ways:
+        """See `Split.ways`."""
+        way = self.way if top is None else self.way * top
+        lost = (self.rest if top is None else self.rest * top) if accounts else None
+        return Ways((way,), lost=lost)
+
+    def back(self, shares: tuple[Tensor, ...], kept: Tensor | None) -> Tensor:
+        """See `Split.back`."""
+        return self.layer.transpose(shares[0], self.weight, self.site.size)
+
+
+class PassSplit(Split):
+    """``R_j = R_k``, for layers whose inputs and outputs stand one to one."""
+
+    def ways(self, a: Tensor, z: Tensor, top: Tensor | None, accounts: bool) -> Ways:
+        """See `Split.ways`."""
+        return Ways((top,))
+
+    def back(self, shares: tuple[Tensor, ...], kept: Tensor | None) -> Tensor:
+        """See `Split.back`."""
+        return shares[0]
+
+
+class AbsoluteSplit(PassSplit):
+    """``R_j = |a_j w_j| / (|a_j w_j| + |b_j|) R_j``: a scale and its bias by absolute values."""
+
+    def ways(self, a: Tensor, z: Tensor, top: Tensor | None, accounts: bool) -> Ways:
+        """See `Split.ways`."""
+        bias = self.layer.bias
+        if bias is None:
+            return Ways((top,))
+        scaled = self.layer.apply(a, self.layer.weight).abs_()
+        way = ratio(scaled, scaled + self.layer.along_channels(bias.abs(), z.dim()))
+        absorbed = None
+        if accounts:
+            absorbed = (1 - way) if top is None else (1 - way) * top
+        return Ways((way if top is None else way.mul_(top),), absorbed=absorbed)
+
+
+def _layout(weight: Tensor) -> torch.memory_format:
+    is_last = weight.dim() == 4 and weight.is_contiguous(memory_format=torch.channels_last)
+    return torch.channels_last if is_last else torch.contiguous_format
