@@ -56,8 +56,14 @@ def scores(
     region: Bool[Tensor, "b h w"],
 ) -> dict[str, Float[Tensor, "b k"]]:
     """Every metric for every heatmap and its reference, in the image's region."""
-    pairs = Pairs(new, reference, region[:, None])
-    return {name: metric(pairs) for name, metric in metrics.items()}
+    # A CPU is a third faster with one image's maps at a time, which stay in its cache.
+    at_once = 1 if new.device.type == "cpu" else max(1, len(new))
+    parts = zip(*(maps.split(at_once) for maps in (new, reference, region[:, None])), strict=True)
+    found = [
+        {name: metric(pairs) for name, metric in metrics.items()}
+        for pairs in (Pairs(*part) for part in parts)
+    ]
+    return {name: torch.cat([each[name] for each in found]) for name in metrics}
 
 
 def image_rows(

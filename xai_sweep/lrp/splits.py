@@ -123,9 +123,13 @@ def stabilised(d: Tensor, by: float | Tensor) -> Tensor:
     return torch.copysign(number, d).add_(d)
 
 
-def unaccounted(top: Tensor | None, way: Tensor, d: Tensor) -> Tensor:
-    """What is left of a message's relevance when one way has been taken."""
-    return (1 if top is None else top) - way * d
+def unaccounted(
+    top: Tensor | None, way: Tensor, d: Tensor, stabilizer: float | Tensor
+) -> Tensor | None:
+    """What is left of a message's relevance when one way has been taken; None for nothing."""
+    # A sum over all neurons per target is spared where no denominator is empty, which is usual.
+    is_lossy = isinstance(stabilizer, Tensor) or stabilizer or bool((d == 0).any())
+    return (1 if top is None else top) - way * d if is_lossy else None
 
 
 class Proportional(Split):
@@ -142,7 +146,7 @@ class Proportional(Split):
         if self.stabilizer and self.site.rectified and top is not None:
             return Ways((over(top, z.clamp(min=0).add_(by)),), (by,))
         way = over(top, stabilised(z, by)) if self.stabilizer else ratio(top, z)
-        return Ways((way,), lost=unaccounted(top, way, z) if accounts else None)
+        return Ways((way,), lost=unaccounted(top, way, z, by) if accounts else None)
 
     def back(self, shares: tuple[Tensor, ...], kept: Tensor | None) -> Tensor:
         """See `Split.back`."""
@@ -210,7 +214,7 @@ class GammaSplit(_Signed):
         ways[0].masked_fill_(z <= 0, 0)
         ways[1].masked_fill_(z >= 0, 0)
         lost = None
-        if accounts:
+        if accounts and bool((z == 0).any()):  # as in `unaccounted`
             lost = (z == 0).to(z.dtype) if top is None else top * (z == 0)
         return Ways(ways, (self.stabilizer, -self.stabilizer), lost)
 
@@ -277,7 +281,7 @@ class BoxSplit(Split):
         """See `Split.ways`."""
         d = z - self.floor
         way = over(top, stabilised(d, self.stabilizer)) if self.stabilizer else ratio(top, d)
-        return Ways((way,), lost=unaccounted(top, way, d) if accounts else None)
+        return Ways((way,), lost=unaccounted(top, way, d, self.stabilizer) if accounts else None)
 
     def keep(self, a: Tensor) -> Tensor | None:
         """See `Split.keep`."""

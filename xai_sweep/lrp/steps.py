@@ -72,10 +72,31 @@ class Ledger:
     absorbed: Tensor
     lost: Tensor
 
-    @staticmethod
-    def total(values: Tensor) -> Tensor:
-        """Sum per image."""
-        return values.flatten(1).sum(dim=1, dtype=torch.float64)
+    def absorb(self, values: Tensor, weights: float | Tensor) -> None:
+        """Constants took ``values * weights``, which broadcast to ``values``."""
+        self.absorbed += _weighed(values, weights)
+
+    def lose(self, values: Tensor, weights: float | Tensor) -> None:
+        """Nobody got ``values * weights``, which broadcast to ``values``."""
+        self.lost += _weighed(values, weights)
+
+
+def _weighed(values: Tensor, weights: float | Tensor) -> Tensor:
+    """The sum of ``values * weights`` per image, ``float64[B]``, without making the product.
+
+    It is asked for every layer and every target, so a product and its copy into another memory
+    format would cost as much as the propagation.
+    """
+    by = weights if isinstance(weights, Tensor) else values.new_tensor(weights)
+    by = by.view([1] * (values.dim() - by.dim()) + list(by.shape))
+    shared = [axis for axis in range(1, values.dim()) if by.shape[axis] == 1]
+    if shared:
+        sums = values.sum(shared, keepdim=True).double() * by.double()
+        return sums.flatten(1).sum(dim=1)
+    if values.dim() == 4 and values.is_contiguous(memory_format=torch.channels_last):
+        values, by = values.permute(0, 2, 3, 1), by.permute(0, 2, 3, 1)
+    rows, columns = values.flatten(1), by.expand_as(values).flatten(1)
+    return (rows[:, None, :] @ columns[:, :, None]).flatten().double()
 
 
 @dataclass(eq=False, kw_only=True)
@@ -186,9 +207,9 @@ class Layer(Step):
         """See `Step.backward`."""
         ways, of_input, open_where = kept
         if ledger is not None and ways.lost is not None:
-            ledger.lost += Ledger.total(message.values * ways.lost)
+            ledger.lose(message.values, ways.lost)
         if ledger is not None and ways.absorbed is not None:
-            ledger.absorbed += Ledger.total(message.values * ways.absorbed)
+            ledger.absorb(message.values, ways.absorbed)
         if open_where is not None:
             message = Message(message.where_positive(open_where), is_owned=True)
         is_alone = len(ways.factors) == 1
@@ -199,8 +220,7 @@ class Layer(Step):
         if ledger is not None:
             for share, toll, bias in zip(shares, ways.tolls, self.split.biases, strict=True):
                 if isinstance(toll, Tensor) or toll:
-                    ledger.lost += Ledger.total(share * toll)
+                    ledger.lose(share, toll)
                 if bias is not None:
-                    bias = self.site.layer.along_channels(bias, share.dim())
-                    ledger.absorbed += Ledger.total(share * bias)
+                    ledger.absorb(share, self.site.layer.along_channels(bias, share.dim()))
         return [Message(self.split.back(shares, of_input), self.emits_relevance, is_owned=True)]

@@ -146,14 +146,14 @@ class Sum(Step):
         elif top is None:
             way = ratio(None, value)
         if way is not None and accounts and not self.is_even:
-            lost = unaccounted(top, way, value)
+            lost = unaccounted(top, way, value, self.stabilizer)
         return value, (way, lost, shapes, args[1:], kwargs)
 
     def backward(self, message: Message, kept: Any, ledger: Ledger | None) -> list[Message]:
         """See `Step.backward`."""
         way, lost, shapes, args, kwargs = kept
         if ledger is not None and lost is not None:
-            ledger.lost += Ledger.total(message.values * lost)
+            ledger.lose(message.values, lost)
         share = message.values if way is None else message.times(way)
         return [
             Message(back(share, shape, *args, **kwargs), self.is_even)
@@ -185,7 +185,7 @@ class Shift(Step):
         way, constant = kept
         share = message.values if way is None else message.times(way)
         if ledger is not None:
-            ledger.absorbed += Ledger.total(share * constant)
+            ledger.absorb(share, constant)
         return [Message(share if self.sign > 0 else -share, is_owned=message.is_owned)]
 
 
@@ -242,7 +242,7 @@ class LayerNorm(Step):
         way, factor, bias, dims = kept
         share = message.values if way is None else message.times(way)
         if ledger is not None and bias is not None:
-            ledger.absorbed += Ledger.total(share * bias)
+            ledger.absorb(share, bias)
         scaled = share * factor
         return [Message(scaled - scaled.mean(dims, keepdim=True), is_owned=True)]
 
