@@ -65,12 +65,12 @@ class LRP(Explainer):
             if getattr(self, key) not in allowed:
                 options = f"must be one of {', '.join(allowed)}"
                 raise InputError(f"explainer.{key}", getattr(self, key), options)
-        object.__setattr__(self, "rules", self._listed(self.rules))
+        if not self.batchnorm_epsilon > 0:
+            key = "explainer.batchnorm_epsilon"
+            raise InputError(key, self.batchnorm_epsilon, "must be above 0")
+        if isinstance(self.rules, str):
+            object.__setattr__(self, "rules", preset(self.rules))
         self.wish()
-
-    @staticmethod
-    def _listed(rules: Any) -> Any:
-        return preset(rules) if isinstance(rules, str) else rules
 
     def wish(self) -> Wish:
         """The parameters, checked."""

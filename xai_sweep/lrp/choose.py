@@ -106,6 +106,8 @@ def _choice(key: str, entry: Mapping[str, Any]) -> Choice:
     for word, value in values.items():
         if types[word] is float and type(value) not in (int, float):
             raise InputError(f"{key}.{word}", value, "must be a number")
+        if types[word] is bool and not isinstance(value, bool):
+            raise InputError(f"{key}.{word}", value, "must be true or false")
         values[word] = float(value) if types[word] is float else value
     try:
         rule = known[name](**values)

@@ -46,9 +46,6 @@ class Rule(ABC):
         for field in fields(self):
             if field.name in ("gamma", "alpha", "beta", "stabilizer"):
                 self.require(field.name, is_number(getattr(self, field.name)), "must be at least 0")
-            if field.name in ("bias", "relative"):
-                is_flag = isinstance(getattr(self, field.name), bool)
-                self.require(field.name, is_flag, "must be true or false")
 
     @abstractmethod
     def at(self, site: Site) -> Split:

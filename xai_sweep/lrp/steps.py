@@ -33,7 +33,7 @@ class Message:
     is_relevance: bool = False
     is_owned: bool = False
 
-    def times(self, factor: Tensor, may_overwrite: bool = True) -> Tensor:
+    def times(self, factor: Tensor | float, may_overwrite: bool = True) -> Tensor:
         """The product with a factor that broadcasts to the values; in place where that is safe."""
         is_safe = self.is_owned and may_overwrite
         return self.values.mul_(factor) if is_safe else self.values * factor
