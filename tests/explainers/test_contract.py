@@ -8,6 +8,7 @@ from networks import CLASSES, NETWORKS, network
 from torch import nn
 
 from xai_sweep.config import CONF, build, composed, register
+from xai_sweep.errors import InputError
 from xai_sweep.explainers import Explainer
 from xai_sweep.models import Classifier
 
@@ -154,15 +155,18 @@ def test_nothing_is_left_on_the_module(
     assert torch.equal(explain(images, TARGETS, SEEDS), heatmaps)
 
 
-def test_nothing_is_left_after_an_error(
+def test_a_target_that_is_no_class_is_refused_and_nothing_is_left(
     explainer: Explainer, module: nn.Module, images: torch.Tensor
 ) -> None:
     module.train()
     watched = Watched(module)
     explain = explainer.bind(Classifier(module))
-    with pytest.raises((RuntimeError, IndexError, AssertionError)):
-        explain(images, torch.full_like(TARGETS, CLASSES), SEEDS)
-    watched.check()
+    for wrong in (CLASSES, -1):
+        targets = TARGETS.clone()
+        targets[3, 1] = wrong
+        with pytest.raises(InputError, match=rf"^targets={wrong}: must be classes .* from 0 to 4$"):
+            explain(images, targets, SEEDS)
+        watched.check()
 
 
 class Failing(nn.Module):

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
+from xai_sweep.errors import InputError
 from xai_sweep.models.classifier import Classifier
 
 
@@ -87,6 +88,30 @@ class Explainer(ABC):
         """
 
 
+def check_targets(targets: Int64[Tensor, "b k"], classes: int) -> None:
+    """Refuse a target that is not one of the network's classes.
+
+    Raises:
+        InputError: naming the first such target.
+    """
+    wrong = targets[(targets < 0) | (targets >= classes)]
+    if wrong.numel():
+        allowed = f"must be classes of the network, from 0 to {classes - 1}"
+        raise InputError("targets", int(wrong[0]), allowed)
+
+
+def target_scores(
+    outputs: Float[Tensor, "b classes"], targets: Int64[Tensor, "b k"]
+) -> Float[Tensor, "b k"]:
+    """Each image's outputs at its K targets.
+
+    Raises:
+        InputError: a target that is not a class of the network.
+    """
+    check_targets(targets, outputs.shape[1])
+    return outputs.gather(1, targets)
+
+
 def target_gradients(
     logits: Float[Tensor, "b classes"], at: Tensor, targets: Int64[Tensor, "b k"]
 ) -> Tensor:
@@ -94,9 +119,12 @@ def target_gradients(
 
     Returns:
         ``[B, K, ...]``, detached.
+
+    Raises:
+        InputError: a target that is not a class of the network.
     """
     count = targets.shape[1]
-    chosen = logits.gather(1, targets)
+    chosen = target_scores(logits, targets)
     gradients = [
         torch.autograd.grad(chosen[:, rank].sum(), at, retain_graph=rank < count - 1)[0]
         for rank in range(count)

@@ -11,7 +11,7 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from xai_sweep.errors import InputError
-from xai_sweep.explainers.base import Explainer
+from xai_sweep.explainers.base import Explainer, check_targets
 from xai_sweep.lrp import (
     AbsZ,
     Epsilon,
@@ -117,9 +117,7 @@ class BoundLRP:
             InputError: a target that is not a class of the network.
         """
         propagation = self.propagation(images)
-        classes = propagation.plan.classes
-        if targets.numel() and not 0 <= int(targets.min()) <= int(targets.max()) < classes:
-            raise InputError("targets", targets.tolist(), f"must be within 0 and {classes - 1}")
+        check_targets(targets, propagation.plan.classes)
         layout = torch.contiguous_format
         if images.dtype != torch.float64:
             layout = torch.channels_last

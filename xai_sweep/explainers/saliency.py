@@ -8,7 +8,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from xai_sweep.errors import InputError
-from xai_sweep.explainers.base import Explain, Explainer
+from xai_sweep.explainers.base import Explain, Explainer, target_scores
 from xai_sweep.models.classifier import Classifier, evaluating
 
 REDUCTIONS = ("sum", "absolute_max")
@@ -37,7 +37,11 @@ class Saliency(Explainer):
 
     def bind(self, classifier: Classifier) -> Explain:
         """See `Explainer.bind`."""
-        method = CaptumSaliency(classifier.module)
+
+        def score(images: Tensor, targets: Tensor) -> Tensor:
+            return target_scores(classifier.module(images), targets[:, None])[:, 0]
+
+        method = CaptumSaliency(score)
 
         def explain(
             images: Float[Tensor, "b c h w"],
@@ -48,7 +52,9 @@ class Saliency(Explainer):
             repeated = images.detach().repeat_interleave(targets.shape[1], dim=0)
             with evaluating(classifier.module):
                 gradients: Tensor = method.attribute(
-                    repeated.requires_grad_(), target=targets.flatten(), abs=False
+                    repeated.requires_grad_(),
+                    additional_forward_args=targets.flatten(),
+                    abs=False,
                 ).detach()
             if self.reduction == "sum":
                 heatmaps = gradients.sum(dim=1)
