@@ -53,8 +53,7 @@ class Random(Control):
 class Sobel(Control):
     """Strength of the edges in the image: the Sobel operator on the mean of its channels.
 
-    In pixel units, borders mirrored, scaled as in scikit-image: 1 is the slope of one unit per
-    pixel in both directions.
+    In pixel units, borders continued, scaled as in scikit-image.
     """
 
     is_signed: ClassVar[bool] = False
@@ -69,7 +68,7 @@ class Sobel(Control):
         ) -> Float[Tensor, "b k h w"]:
             grey = classifier.normalisation.to_pixels(images.detach()).mean(dim=1, keepdim=True)
             smooth = torch.tensor([1, 2, 1]).to(images) / 4
-            slope = torch.tensor([1, 0, -1]).to(images) / 2
+            slope = torch.tensor([1, 0, -1]).to(images)
             kernels = torch.stack([torch.outer(slope, smooth), torch.outer(smooth, slope)])
             slopes = F.conv2d(F.pad(grey, (1, 1, 1, 1), mode="replicate"), kernels[:, None])
             edges = (slopes**2).mean(dim=1, keepdim=True).sqrt()
