@@ -25,6 +25,7 @@ from omegaconf.errors import (
 )
 
 from xai_sweep.config import CONF, Root, entries, in_words, register
+from xai_sweep.controls import CONTROLS
 from xai_sweep.errors import InputError, unknown_key
 
 USAGE = """xai-sweep: how robust are explanations of image classifiers?
@@ -32,6 +33,7 @@ USAGE = """xai-sweep: how robust are explanations of image classifiers?
   xai-sweep run [-m] [key=value ...]   run a job, or with -m a grid of jobs
   xai-sweep run --help                 the groups and keys
   xai-sweep report RESULTS             table and pictures of finished cells
+  xai-sweep explainers                 the explanation methods, and what is known of each
   xai-sweep preflight [key=value ...]  what the explainer will do with the model, and its cost
 """
 
@@ -58,8 +60,20 @@ def run() -> None:
     """`python run.py`: sweep over what the command line says."""
     if "--cfg" in sys.argv and "job" in sys.argv:
         sys.argv.append("--resolve")
+    sys.argv[1:] = with_controls(sys.argv[1:])
     with one_line_errors():
         job()
+
+
+def with_controls(words: list[str]) -> list[str]:
+    """`explainer=controls` stands for all null explainers: one job each, so with `-m`."""
+    names = {word: word.partition("=")[2].split(",") for word in words if word[:10] == "explainer="}
+    groups = [word for word, chosen in names.items() if "controls" in chosen]
+    for word in groups:
+        spelled = [",".join(CONTROLS) if name == "controls" else name for name in names[word]]
+        words = [f"explainer={','.join(spelled)}" if each == word else each for each in words]
+    several = {"-m", "--multirun"}.intersection(words)
+    return ["-m", *words] if groups and not several else words
 
 
 def main() -> None:
@@ -73,6 +87,11 @@ def main() -> None:
                 from xai_sweep.report import report_folder
 
                 report_folder(results)
+        case ["explainers"]:
+            with one_line_errors():
+                from xai_sweep.catalogue import explainers
+
+                explainers()
         case ["preflight", *overrides]:
             with one_line_errors():
                 from xai_sweep.preflight import preflight
@@ -82,7 +101,7 @@ def main() -> None:
             print(USAGE)
         case words:
             print(
-                f"error: {' '.join(words)}: must be run, report RESULTS or preflight",
+                f"error: {' '.join(words)}: must be run, report RESULTS, explainers or preflight",
                 file=sys.stderr,
             )
             sys.exit(2)

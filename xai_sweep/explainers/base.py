@@ -5,7 +5,8 @@ leaves nothing behind on the user's module: no hook, no flag, no gradient, also 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
@@ -13,7 +14,7 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from xai_sweep.errors import InputError
-from xai_sweep.models.classifier import Classifier
+from xai_sweep.models.classifier import Classifier, evaluating
 
 
 @runtime_checkable
@@ -69,7 +70,11 @@ class Explainer(ABC):
             heatmap also depends on the seed, and on nothing else.
         is_signed: heatmaps hold evidence against the target as negative relevance.
         is_class_sensitive: the heatmap depends on the target.
-        conserves: the heatmap sums to the target's logit, up to what biases absorb.
+        conserves: the heatmap sums to the target's logit, up to what biases absorb, or a baseline
+            without the image scores already.
+        needs_fit: something must be learned from images before any can be explained.
+        is_control: the heatmap does not depend on the network; a method that is no better is
+            worth nothing. Their names are also in `xai_sweep.controls`, for those without torch.
         source: where the method is defined.
     """
 
@@ -77,7 +82,20 @@ class Explainer(ABC):
     is_signed: ClassVar[bool] = True
     is_class_sensitive: ClassVar[bool] = True
     conserves: ClassVar[bool] = False
+    needs_fit: ClassVar[bool] = False
+    is_control: ClassVar[bool] = False
     source: ClassVar[str]
+
+    def cost_in_forwards(self, targets: int = 1) -> float:
+        """What a photo of 224 pixels costs, in forward passes of the network.
+
+        A method, for it follows from the parameters. A backward pass to the pixels is counted as
+        one; it takes one to one and a half times as long.
+
+        Args:
+            targets: K, how many targets are explained at once.
+        """
+        return 1 + targets
 
     @abstractmethod
     def bind(self, classifier: Classifier) -> Explain:
@@ -109,7 +127,28 @@ def target_scores(
         InputError: a target that is not a class of the network.
     """
     check_targets(targets, outputs.shape[1])
-    return outputs.gather(1, targets)
+    # Cloned, for autograd cannot keep what was made in inference mode.
+    return outputs.gather(1, targets.clone())
+
+
+@contextmanager
+def differentiable(images: Float[Tensor, "b c h w"]) -> Iterator[Float[Tensor, "b c h w"]]:
+    """A copy of the images at which gradients can be taken, in whatever mode the caller is."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield images.clone().detach().requires_grad_()
+
+
+def pixel_gradients(
+    classifier: Classifier, images: Float[Tensor, "b c h w"], targets: Int64[Tensor, "b k"]
+) -> Float[Tensor, "b k c h w"]:
+    """Gradients of each image's K target logits at its pixels: one forward pass, K backward.
+
+    Raises:
+        InputError: a target that is not a class of the network.
+    """
+    with evaluating(classifier.module), differentiable(images) as pixels:
+        # A network may begin with an operation in place, which a leaf does not allow.
+        return target_gradients(classifier.module(pixels.clone()), pixels, targets)
 
 
 def target_gradients(

@@ -1,36 +1,18 @@
 """Gradient-weighted class activation maps on the captured graph."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int64
-from torch import Tensor, fx
+from torch import Tensor
 
 from xai_sweep.errors import InputError
-from xai_sweep.explainers.base import Explain, Explainer, target_gradients
+from xai_sweep.explainers.activations import activation_and_gradients, enlarged
+from xai_sweep.explainers.base import Explain, Explainer
 from xai_sweep.models.capture import capture
 from xai_sweep.models.classifier import Classifier
 
 POLARITIES = ("evidence", "counter", "both")
-
-
-class _Split(fx.Interpreter):
-    """Runs the graph, and starts differentiation at the output of one node."""
-
-    activation: Tensor
-
-    def __init__(self, graph: fx.GraphModule, at: fx.Node) -> None:
-        super().__init__(graph)
-        self.at = at
-
-    def run_node(self, n: fx.Node) -> Any:
-        value = super().run_node(n)
-        if n is self.at:
-            # Detached: nothing before this node is differentiated, which is most of the network.
-            value = self.activation = value.detach().requires_grad_()
-        return value
 
 
 @dataclass(frozen=True)
@@ -59,6 +41,10 @@ class GradCam(Explainer):
                 "explainer.polarity", self.polarity, f"must be one of {', '.join(POLARITIES)}"
             )
 
+    def cost_in_forwards(self, targets: int = 1) -> float:
+        """See `Explainer.cost_in_forwards`; backward passes end at the layer, at the top of it."""
+        return 1
+
     def bind(self, classifier: Classifier) -> Explain:
         """See `Explainer.bind`."""
 
@@ -68,18 +54,14 @@ class GradCam(Explainer):
             seeds: Int64[Tensor, " b"] | None = None,
         ) -> Float[Tensor, "b k h w"]:
             captured = capture(classifier, images)
-            split = _Split(captured.graph, captured.last_spatial(self.layer))
-            with torch.enable_grad():
-                logits = split.run(images.detach())
-                gradients = target_gradients(logits, split.activation, targets)
+            at = captured.last_spatial(self.layer)
+            maps, gradients = activation_and_gradients(captured, at, images, targets)
             weights = gradients.mean(dim=(-2, -1), keepdim=True)
-            heatmaps = (weights * split.activation.detach().unsqueeze(1)).sum(dim=2)
+            heatmaps = (weights * maps.unsqueeze(1)).sum(dim=2)
             if self.polarity == "evidence":
                 heatmaps = heatmaps.clamp(min=0)
             elif self.polarity == "counter":
                 heatmaps = heatmaps.clamp(max=0)
-            return F.interpolate(
-                heatmaps, size=images.shape[-2:], mode="bilinear", align_corners=False
-            )
+            return enlarged(heatmaps, images)
 
         return explain

@@ -1,41 +1,14 @@
 """Guided backpropagation on the captured graph."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import torch
 from jaxtyping import Float, Int64
-from torch import Tensor, fx
+from torch import Tensor
 
-from xai_sweep.explainers.base import Explain, Explainer, target_gradients
-from xai_sweep.models.capture import capture
+from xai_sweep.explainers.base import Explain, Explainer
+from xai_sweep.explainers.rectifiers import rectified_gradients
 from xai_sweep.models.classifier import Classifier
-
-aten = torch.ops.aten
-
-
-class _Guide(torch.autograd.Function):
-    """The identity, whose backward pass lets only positive relevance through."""
-
-    @staticmethod
-    def forward(_context: Any, values: Tensor) -> Tensor:
-        return values.view_as(values)
-
-    @staticmethod
-    def backward(_context: Any, gradient: Tensor) -> Tensor:
-        return gradient.clamp(min=0)
-
-
-class _Guided(fx.Interpreter):
-    """Runs the graph with a guide behind every rectifier; autograd itself adds the rectifier's."""
-
-    rectifiers: ClassVar[frozenset[Any]] = frozenset(
-        {aten.relu.default, aten.relu6.default, aten.hardtanh.default}
-    )
-
-    def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
-        value = super().call_function(target, args, kwargs)
-        return _Guide.apply(value) if target in self.rectifiers else value
 
 
 @dataclass(frozen=True)
@@ -59,10 +32,7 @@ class GuidedBackprop(Explainer):
             targets: Int64[Tensor, "b k"],
             seeds: Int64[Tensor, " b"] | None = None,
         ) -> Float[Tensor, "b k h w"]:
-            graph = capture(classifier, images).graph
-            pixels = images.detach().requires_grad_()
-            with torch.enable_grad():
-                logits = _Guided(graph).run(pixels)
-                return target_gradients(logits, pixels, targets).sum(dim=2)
+            gradients = rectified_gradients(classifier, images, targets, own_derivative=True)
+            return gradients.sum(dim=2)
 
         return explain

@@ -89,7 +89,9 @@ def capture(classifier: Classifier, images: Float[Tensor, "b c h w"]) -> Capture
     key = (tuple(images.shape[1:]), images.device, images.dtype, weights)
     known = _captured.setdefault(module, {})
     if key not in known:
-        known[key] = _capture(module, images)
+        # A graph that was captured in inference mode could not be differentiated.
+        with torch.inference_mode(False):
+            known[key] = _capture(module, images)
     return known[key]
 
 

@@ -11,11 +11,11 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from xai_sweep.controls import is_control
 from xai_sweep.errors import InputError
 from xai_sweep.plots._figure import shortened, with_unit
 
 _PANEL = ["data", "model", "explainer", "transform", "parameter"]
-_NULL_CONTROLS = ("random", "sobel", "constant")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _COLUMNS = 3
 _FLOOR = "interpolation floor"
@@ -65,7 +65,7 @@ def curves(rows: pd.DataFrame, metric: str = "rmse") -> Figure:
 
 def _order(panel: pd.DataFrame) -> tuple[object, ...]:
     data, model, explainer, transform, parameter = panel[_PANEL].iloc[0]
-    return data, model, transform, parameter, explainer in _NULL_CONTROLS, explainer
+    return data, model, transform, parameter, is_control(explainer), explainer
 
 
 def _draw(ax: Axes, rows: pd.DataFrame, metric: str) -> None:
@@ -74,7 +74,7 @@ def _draw(ax: Axes, rows: pd.DataFrame, metric: str) -> None:
     points = valued.groupby(["rank", "magnitude", "image_id"])[metric].mean().reset_index()
     images, asked = points["image_id"].nunique(), rows["image_id"].nunique()
     if images:
-        _draw_lines(ax, points, metric, images, grey=explainer in _NULL_CONTROLS)
+        _draw_lines(ax, points, metric, images, grey=is_control(explainer))
         if metric == "rmse":
             _draw_floor(ax, valued)
         _scale(ax, points["magnitude"])

@@ -1,0 +1,15 @@
+"""What makes expensive explainers cheap enough for suites that run all of them."""
+
+CHEAP: dict[str, list[str]] = {
+    "feature_ablation": ["explainer.segmentation=grid", "explainer.segments=9"],
+    "gradient_shap": ["explainer.samples=3"],
+    "integrated_gradients": ["explainer.steps=4"],
+    "kernel_shap": ["explainer.segmentation=grid", "explainer.segments=9", "explainer.samples=32"],
+    "occlusion": ["explainer.window=6", "explainer.stride=4"],
+    "smooth_grad": ["explainer.samples=3"],
+}
+
+
+def cheaply(explainer: str) -> list[str]:
+    """The overrides that choose an explainer and make it cheap."""
+    return [f"explainer={explainer}", *CHEAP.get(explainer, [])]

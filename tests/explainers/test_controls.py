@@ -1,0 +1,76 @@
+"""Null explainers, their names without torch, and the command that runs them all."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from harness import FAST, call, read
+from networks import network
+from skimage.filters import sobel
+
+from xai_sweep import cli
+from xai_sweep.config import build, composed, entries, register
+from xai_sweep.controls import CONTROLS, is_control
+from xai_sweep.explainers import Constant, Random, Sobel
+from xai_sweep.models import Classifier
+
+TARGETS = torch.tensor([[0, 3], [4, 1]])
+
+
+def test_names_are_those_of_the_classes() -> None:
+    register()
+    found = {
+        name
+        for name in entries("explainer")
+        if build(composed([f"explainer={name}"]).explainer).is_control
+    }
+    assert found == set(CONTROLS)
+    assert is_control("sobel(reduction=sum)")
+    assert not is_control("grad_cam")
+
+
+def test_sobel_is_that_of_scikit_image() -> None:
+    images = torch.randn(2, 3, 16, 16, dtype=torch.float64)
+    classifier = Classifier(network("plain"))
+    heatmaps = Sobel().bind(classifier)(images, TARGETS)
+    for image, heatmap in zip(images, heatmaps, strict=True):
+        expected = sobel(classifier.normalisation.to_pixels(image).mean(dim=0).numpy())
+        torch.testing.assert_close(heatmap[1], torch.from_numpy(expected))
+
+
+def test_random_knows_the_seed_alone() -> None:
+    explain = Random().bind(Classifier(network("plain")))
+    seeds = torch.tensor([7, 2**40])
+    one = explain(torch.randn(2, 3, 16, 16), TARGETS, seeds)
+    assert torch.equal(one, explain(torch.randn(2, 3, 16, 16), TARGETS.flip(0), seeds))
+    assert torch.equal(one[:, 0], one[:, 1])
+    assert not torch.equal(one[0], one[1])
+
+
+def test_constant_is_constant() -> None:
+    heatmaps = Constant().bind(Classifier(network("plain")))(torch.randn(2, 3, 16, 16), TARGETS)
+    assert torch.equal(heatmaps, torch.ones(2, 2, 16, 16))
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        (["explainer=controls", "seed=1"], ["-m", "explainer=constant,random,sobel", "seed=1"]),
+        (["-m", "explainer=lrp,controls"], ["-m", "explainer=lrp,constant,random,sobel"]),
+        (["explainer=lrp"], ["explainer=lrp"]),
+    ],
+)
+def test_controls_are_one_word_on_the_command_line(given: list[str], meant: list[str]) -> None:
+    assert cli.with_controls(given) == meant
+
+
+def test_a_job_of_controls(tmp_path: Path) -> None:
+    words = [word for word in FAST if "explainer" not in word]
+    assert call(tmp_path, "explainer=controls", "transform.angle=[5]", "data.limit=2", *words) == 0
+    rows = read(tmp_path)
+    assert set(rows["explainer"]) == set(CONTROLS)
+    assert rows["error"].isna().all()
+    constant = rows[rows["explainer"] == "constant"]
+    assert constant["spearman"].isna().all()
+    assert (constant["rmse"] < 1e-6).all()
+    assert (rows[rows["explainer"] == "random"]["rmse_sampling"] > 1).all()
