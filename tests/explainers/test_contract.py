@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from fits_first import ready
 from networks import CLASSES, NETWORKS, network
 from torch import nn
 
@@ -18,7 +19,7 @@ DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 
 @pytest.fixture(params=YAMLS)
 def explainer(request: pytest.FixtureRequest) -> Explainer:
-    return build(composed([f"explainer={request.param}"]).explainer)
+    return ready(build(composed([f"explainer={request.param}"]).explainer))
 
 
 @pytest.fixture(params=NETWORKS)
@@ -160,7 +161,7 @@ def test_nothing_is_left_after_an_error(
     module.train()
     watched = Watched(module)
     explain = explainer.bind(Classifier(module))
-    with pytest.raises((RuntimeError, IndexError, AssertionError)):
+    with pytest.raises((RuntimeError, IndexError, AssertionError, ValueError)):
         explain(images, torch.full_like(TARGETS, CLASSES), SEEDS)
     watched.check()
 

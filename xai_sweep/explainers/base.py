@@ -69,6 +69,7 @@ class Explainer(ABC):
         is_signed: heatmaps hold evidence against the target as negative relevance.
         is_class_sensitive: the heatmap depends on the target.
         conserves: the heatmap sums to the target's logit, up to what biases absorb.
+        needs_fit: it must see images before it can explain any, see `Fittable`.
         source: where the method is defined.
     """
 
@@ -76,6 +77,7 @@ class Explainer(ABC):
     is_signed: ClassVar[bool] = True
     is_class_sensitive: ClassVar[bool] = True
     conserves: ClassVar[bool] = False
+    needs_fit: ClassVar[bool] = False
     source: ClassVar[str]
 
     @abstractmethod
@@ -85,6 +87,14 @@ class Explainer(ABC):
         Raises:
             InputError: the method cannot explain this network; the message names the layer.
         """
+
+    def identity(self) -> dict[str, str]:
+        """Hashes of the files that a parameter names, by its key; none for most methods.
+
+        Raises:
+            InputError: there is no such file.
+        """
+        return {}
 
 
 def target_gradients(
