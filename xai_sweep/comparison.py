@@ -58,7 +58,8 @@ def scores(
     """Every metric for every heatmap and its reference, in the image's region."""
     # A CPU is a third faster with one image's maps at a time, which stay in its cache.
     at_once = 1 if new.device.type == "cpu" else max(1, len(new))
-    parts = zip(*(maps.split(at_once) for maps in (new, reference, region[:, None])), strict=True)
+    sides = (new, reference, region[:, None])
+    parts = zip(*(torch.split(maps, at_once) for maps in sides), strict=True)
     found = [
         {name: metric(pairs) for name, metric in metrics.items()}
         for pairs in (Pairs(*part) for part in parts)

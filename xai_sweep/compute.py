@@ -21,7 +21,8 @@ from xai_sweep.config import build, plain
 from xai_sweep.data import ImageFile
 from xai_sweep.data.module import ImageModule
 from xai_sweep.errors import InputError
-from xai_sweep.explainers import Accounted, Explainer
+from xai_sweep.explainers import Accounted, Explainer, Fittable
+from xai_sweep.fitting import fitted
 from xai_sweep.manifest import constant_columns, manifest
 from xai_sweep.models import Classifier, ModelSource, load, sample
 from xai_sweep.probe import Probe
@@ -55,6 +56,9 @@ def compute(
     explainer = build(cfg.explainer)
     metrics = {name: build(node) for name, node in cfg.metric.items()}
     classifier = load(source)
+    if isinstance(explainer, Fittable):
+        classifier.module.to(device)
+        explainer = fitted(explainer, classifier, files, store.root, cells[0].curve.science)
     notes = _checked(explainer, classifier)
     keep_worst = cfg.keep_worst if cfg.keep_heatmaps == "worst" else None
     writers = {}

@@ -80,7 +80,7 @@ def run(cfg: DictConfig, job: Job) -> None:
         cfg,
         job.choices,
         parameter=transform.parameter,
-        weights=source.identity(),
+        weights=source.identity() | build(cfg.explainer).identity(),
         data=fingerprint(files),
         region_of=question.region_of,
     )

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 import pytest
 import torch
 from cheap import cheaply
+from fits_first import ready
 from networks import CLASSES, NETWORKS, network
 from torch import nn
 
@@ -21,7 +22,7 @@ DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 
 @pytest.fixture(params=YAMLS)
 def explainer(request: pytest.FixtureRequest) -> Explainer:
-    return build(composed(cheaply(request.param)).explainer)
+    return ready(build(composed(cheaply(request.param)).explainer))
 
 
 @pytest.fixture(params=NETWORKS)

@@ -7,6 +7,7 @@ from xai_sweep.explainers.controls import Constant, Random, Sobel
 from xai_sweep.explainers.deconvnet import Deconvnet
 from xai_sweep.explainers.deep_lift import DeepLift
 from xai_sweep.explainers.feature_ablation import FeatureAblation
+from xai_sweep.explainers.fittable import Fittable
 from xai_sweep.explainers.grad_cam import GradCam
 from xai_sweep.explainers.grad_cam_plus_plus import GradCamPlusPlus
 from xai_sweep.explainers.gradient_shap import GradientShap
@@ -17,6 +18,8 @@ from xai_sweep.explainers.integrated_gradients import IntegratedGradients
 from xai_sweep.explainers.kernel_shap import KernelShap
 from xai_sweep.explainers.lrp import LRP
 from xai_sweep.explainers.occlusion import Occlusion
+from xai_sweep.explainers.pattern_attribution import PatternAttribution
+from xai_sweep.explainers.pattern_net import PatternNet
 from xai_sweep.explainers.saliency import Saliency
 from xai_sweep.explainers.smooth_grad import SmoothGrad
 
@@ -31,6 +34,7 @@ __all__ = [
     "Explain",
     "Explainer",
     "FeatureAblation",
+    "Fittable",
     "GradCam",
     "GradCamPlusPlus",
     "GradientShap",
@@ -40,6 +44,8 @@ __all__ = [
     "IntegratedGradients",
     "KernelShap",
     "Occlusion",
+    "PatternAttribution",
+    "PatternNet",
     "Random",
     "Saliency",
     "SmoothGrad",

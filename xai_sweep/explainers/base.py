@@ -72,7 +72,7 @@ class Explainer(ABC):
         is_class_sensitive: the heatmap depends on the target.
         conserves: the heatmap sums to the target's logit, up to what biases absorb, or a baseline
             without the image scores already.
-        needs_fit: something must be learned from images before any can be explained.
+        needs_fit: it must see images before it can explain any, see `Fittable`.
         is_control: the heatmap does not depend on the network; a method that is no better is
             worth nothing. Their names are also in `xai_sweep.controls`, for those without torch.
         source: where the method is defined.
@@ -104,6 +104,14 @@ class Explainer(ABC):
         Raises:
             InputError: the method cannot explain this network; the message names the layer.
         """
+
+    def identity(self) -> dict[str, str]:
+        """Hashes of the files that a parameter names, by its key; none for most methods.
+
+        Raises:
+            InputError: there is no such file.
+        """
+        return {}
 
 
 def check_targets(targets: Int64[Tensor, "b k"], classes: int) -> None:

@@ -65,6 +65,7 @@ class Propagation:
         images: Float[Tensor, "b c h w"],
         targets: Int64[Tensor, "b k"],
         accounts: bool = False,
+        times_input: bool = True,
     ) -> Relevance:
         """Propagate relevance from each image's K target logits.
 
@@ -72,6 +73,8 @@ class Propagation:
             images: ``[B, C, H, W]`` in normalised space.
             targets: class indices ``int64[B, K]``.
             accounts: whether to say where relevance went that did not arrive.
+            times_input: whether maps are relevance ``a c``; otherwise they are ``c``, which for
+                LRP-0 is the gradient. Only for rules that hand down ``c``.
         """
         flow = self.plan.flow
         values, kept = self.forward(images, accounts)
@@ -83,7 +86,10 @@ class Propagation:
             ledgers.append(Ledger(zeros, zeros.clone()) if accounts else None)
             message = Message(start, is_owned=True)
             is_last = rank == count - 1
-            arrived.append(self._back(message, values, kept, ledgers[-1], is_last))
+            end = self._back(message, values, kept, ledgers[-1], is_last)
+            assert times_input or not end.is_relevance
+            end = end.as_relevance(values[flow.stop]) if times_input else end
+            arrived.append(end.values)
         taken = [ledger for ledger in ledgers if ledger is not None]
         return Relevance(
             torch.stack(arrived, dim=1),
@@ -122,7 +128,7 @@ class Propagation:
         kept: list[Any],
         ledger: Ledger | None,
         is_last: bool,
-    ) -> Tensor:
+    ) -> Message:
         flow = self.plan.flow
         waiting = {flow.logits: start}
         for number in range(len(kept) - 1, -1, -1):
@@ -137,7 +143,7 @@ class Propagation:
                 del sent
             if is_last:
                 kept[number] = None
-        return waiting[flow.stop].as_relevance(values[flow.stop]).values
+        return waiting[flow.stop]
 
 
 def _nodes(*arguments: Any) -> list[fx.Node]:

@@ -1,0 +1,300 @@
+"""Patterns: for every neuron, the direction of its input that carries its output.
+
+A neuron's weight ``w`` says how to filter noise out; its pattern ``a`` says where the signal is.
+With bias as the weight of a constant input, the estimators are
+
+    two_component: a = (E+[x y] - E+[x] E[y]) / (w^T (E+[x y] - E+[x] E[y]))
+    linear:        a = (E [x y] - E [x] E[y]) / (w^T (E [x y] - E [x] E[y]))
+
+where ``y = w^T x``, ``E`` is the mean over images and positions, and ``E+`` over those where a
+following ReLU is open, ``y > 0``.
+
+Source: Kindermans et al. 2018, "Learning how to explain neural networks: PatternNet and
+PatternAttribution", arXiv:1705.05598, section 4.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from xai_sweep.errors import InputError
+from xai_sweep.lrp import Plan
+from xai_sweep.lrp.layers import Affine
+from xai_sweep.lrp.propagate import Propagation
+from xai_sweep.lrp.rules import Zero
+from xai_sweep.lrp.splits import Proportional, Site, Split, Ways
+from xai_sweep.lrp.steps import Layer
+from xai_sweep.results.atomic import replacing
+
+ESTIMATORS = ("two_component", "linear")
+_FORMAT = "xai_sweep patterns 1"
+
+
+@dataclass(frozen=True, eq=False)
+class Patterns:
+    """What was fitted: a pattern for every layer with weights, fused as LRP fuses them.
+
+    Attributes:
+        tensors: by position and path of the layer; each the shape of the layer's weight.
+        weights: hash of the network that they were fitted to.
+        estimator: one of `ESTIMATORS`.
+        images: how many images they were fitted on.
+        growth: by how much a layer's patterns enlarge what goes back through them, on the average
+            over some of those images: root mean squares, of what leaves over what arrives.
+    """
+
+    tensors: Mapping[str, Tensor]
+    weights: str
+    estimator: str
+    images: int
+    growth: Mapping[str, float]
+
+    def save(self, path: Path) -> None:
+        """Write a safetensors file, completely or not at all."""
+        facts = {"format": _FORMAT, "weights": self.weights, "estimator": self.estimator}
+        tensors = {name: tensor.cpu().contiguous() for name, tensor in self.tensors.items()}
+        facts |= {"images": str(self.images), "growth": json.dumps(dict(self.growth))}
+        with replacing(path) as file:
+            file.write(save(tensors, metadata=facts))
+
+    @classmethod
+    def load(cls, path: Path) -> "Patterns":
+        """Read what `save` wrote.
+
+        Raises:
+            InputError: there is no such file, or no patterns in it.
+        """
+        try:
+            with safe_open(path, framework="pt") as file:
+                facts = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (OSError, SafetensorError) as error:
+            reason = " ".join(str(error).split())
+            raise InputError("explainer.patterns", path, f"cannot be read: {reason}") from error
+        if facts.get("format") != _FORMAT:
+            raise InputError("explainer.patterns", path, "must be a file of fitted patterns")
+        growth = json.loads(facts["growth"])
+        return cls(tensors, facts["weights"], facts["estimator"], int(facts["images"]), growth)
+
+
+class Moments:
+    """Sums over images and positions for one layer, in float64.
+
+    Args:
+        layer: the layer.
+        positive: whether the sums of ``x`` and ``x y`` are over ``y > 0`` alone.
+    """
+
+    def __init__(self, layer: Affine, positive: bool) -> None:
+        like = layer.weight
+        neurons = torch.zeros(len(like), dtype=torch.float64, device=like.device)
+        self.layer = layer
+        self.positive = positive
+        self.count = 0
+        self.y = neurons
+        self.counted = neurons.clone()
+        self.counted_y = neurons.clone()
+        self.counted_x = torch.zeros_like(like, dtype=torch.float64)
+        self.counted_xy = torch.zeros_like(like, dtype=torch.float64)
+
+    def add(self, x: Tensor, y: Tensor) -> None:
+        """Take in a batch: the layer's input and its output before the activation."""
+        chosen = (y > 0).to(y.dtype) if self.positive else torch.ones_like(y)
+        with torch.enable_grad():
+            # The gradient by the weight is the sum of x times whatever stands at the output: the
+            # correlation over all patches of a convolution, without making them.
+            weight = self.layer.weight.detach().requires_grad_()
+            output = self.layer.apply(x.detach(), weight)
+            (counted_x,) = torch.autograd.grad(output, weight, chosen, retain_graph=True)
+            (counted_xy,) = torch.autograd.grad(output, weight, chosen * y)
+        self.counted_x += counted_x
+        self.counted_xy += counted_xy
+        self.count += y.numel() // len(self.y)
+        self.y += self._per_neuron(y)
+        self.counted += self._per_neuron(chosen)
+        self.counted_y += self._per_neuron(chosen * y)
+
+    def pattern(self) -> Tensor:
+        """The pattern, in the weight's shape and type; 0 for a neuron without any signal."""
+        weight = self.layer.weight.double()
+        counted, mean = self.counted.clamp(min=1), self.y / max(1, self.count)
+        column = (-1, *[1] * (weight.dim() - 1))
+        covariance = self.counted_xy - self.counted_x * mean.view(column)
+        covariance /= counted.view(column)
+        variance = (weight * covariance).flatten(1).sum(dim=1)
+        if self.layer.bias is not None:
+            of_bias = self.counted_y / counted - mean * (self.counted > 0)
+            variance += self.layer.bias.double() * of_bias
+        # Rounding leaves a little of what is a zero: a neuron that never changes has no signal.
+        has_signal = variance > 1e-6 * (self.counted_y / counted).square()
+        pattern = covariance / variance.where(has_signal, torch.inf).view(column)
+        return pattern.to(self.layer.weight.dtype)
+
+    def _per_neuron(self, values: Tensor) -> Float[Tensor, " k"]:
+        """Sum over everything but the output channels."""
+        channels = self.layer.along_channels(torch.ones_like(self.y), values.dim())
+        axis = values.dim() - channels.dim()
+        return values.movedim(axis, 0).flatten(1).sum(dim=1, dtype=torch.float64)
+
+
+@dataclass(frozen=True)
+class _Observed(Zero):
+    """Not to propagate: shows every input and output of the layer to its sums."""
+
+    moments: Moments | None = None
+
+    def at(self, site: Site) -> Split:
+        assert self.moments is not None
+        return _ObservingSplit(site, self.moments)
+
+
+class _ObservingSplit(Split):
+    def __init__(self, site: Site, moments: Moments) -> None:
+        super().__init__(site)
+        self.moments = moments
+
+    def ways(self, a: Tensor, z: Tensor, top: Tensor | None, accounts: bool) -> Ways:
+        self.moments.add(a, z)
+        return Ways((None,))
+
+    def back(self, shares: tuple[Tensor, ...], kept: Tensor | None) -> Tensor:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class _Replaced(Zero):
+    """The gradient, whose way back goes along other weights."""
+
+    weight: Tensor | None = None
+
+    def at(self, site: Site) -> Split:
+        assert self.weight is not None
+        return _ReplacedSplit(site, self.weight)
+
+
+class _ReplacedSplit(Proportional):
+    def __init__(self, site: Site, weight: Tensor) -> None:
+        super().__init__(site, 0.0, relative=False)
+        self.weight = weight
+
+    def back(self, shares: tuple[Tensor, ...], kept: Tensor | None) -> Tensor:
+        return self.layer.transpose(shares[0], self.weight, self.site.size)
+
+
+@dataclass(frozen=True)
+class _Measured(_Replaced):
+    """Goes back along other weights, divided by their growth, which it notes."""
+
+    growth: dict[str, float] = field(default_factory=dict)
+    key: str = ""
+
+    def at(self, site: Site) -> Split:
+        assert self.weight is not None
+        return _MeasuringSplit(site, self)
+
+
+class _MeasuringSplit(_ReplacedSplit):
+    def __init__(self, site: Site, rule: _Measured) -> None:
+        assert rule.weight is not None
+        super().__init__(site, rule.weight)
+        self.rule = rule
+
+    def back(self, shares: tuple[Tensor, ...], kept: Tensor | None) -> Tensor:
+        moved = super().back(shares, kept)
+        sizes = [float(part.double().square().mean().sqrt()) for part in (moved, shares[0])]
+        growth = sizes[0] / sizes[1] if all(sizes) else 1.0
+        self.rule.growth[self.rule.key] = growth
+        return moved / growth
+
+
+def layers(plan: Plan) -> dict[str, Layer]:
+    """The layers that have a pattern, by position and path, whatever the size of the images."""
+    found = [step for step in plan.steps if isinstance(step, Layer)]
+    return {f"{number:03d} {layer.path}".strip(): layer for number, layer in enumerate(found)}
+
+
+def estimate(
+    plan: Plan, batches: Iterable[Float[Tensor, "_ c h w"]], estimator: str
+) -> tuple[dict[str, Tensor], int]:
+    """Patterns of all layers, from one pass over images, and how many images there were.
+
+    Args:
+        plan: for images of this shape; its rules do not count.
+        batches: the images, at least one.
+        estimator: ``linear``, or ``two_component``, which is linear too where no ReLU follows.
+    """
+    sums = {
+        name: Moments(layer.site.layer, layer.site.rectified and estimator == "two_component")
+        for name, layer in layers(plan).items()
+    }
+    watching = with_layers(plan, {name: _Observed(moments=each) for name, each in sums.items()})
+    propagation = Propagation(watching)
+    count = 0
+    with torch.no_grad():
+        for images in batches:
+            propagation.forward(images)
+            count += len(images)
+    return {name: moments.pattern() for name, moments in sums.items()}, count
+
+
+def measured(
+    plan: Plan, tensors: Mapping[str, Tensor], images: Float[Tensor, "b c h w"]
+) -> dict[str, float]:
+    """How much each layer's patterns enlarge what goes back, from each image's best class."""
+    found: dict[str, float] = dict.fromkeys(tensors, 1.0)
+    rules = {
+        name: _Measured(weight=tensor, growth=found, key=name) for name, tensor in tensors.items()
+    }
+    propagation = Propagation(with_layers(plan, rules))
+    best = propagation.logits(images).argmax(dim=1, keepdim=True)
+    propagation(images, best, times_input=False)
+    return found
+
+
+def through(plan: Plan, weights: Mapping[str, Tensor]) -> Propagation:
+    """The gradient of a network in which these weights take the place of its own on the way back.
+
+    Raises:
+        InputError: they belong to another network.
+    """
+    own = {name: layer.site.layer.weight for name, layer in layers(plan).items()}
+    shapes = {name: tensor.shape for name, tensor in weights.items()}
+    if shapes != {name: weight.shape for name, weight in own.items()}:
+        raise InputError("explainer.patterns", f"{len(weights)} layers", "are of another network")
+    rules = {
+        name: _Replaced(weight=tensor.to(own[name]).contiguous(memory_format=_layout(own[name])))
+        for name, tensor in weights.items()
+    }
+    return Propagation(with_layers(plan, rules))
+
+
+def with_layers(plan: Plan, rules: Mapping[str, Zero]) -> Plan:
+    """The plan with these rules at its layers."""
+    chosen = {layer.node: rules[name] for name, layer in layers(plan).items()}
+    steps = [
+        replace(step, chosen=chosen[step.node]) if isinstance(step, Layer) else step
+        for step in plan.steps
+    ]
+    return Plan(plan.flow, tuple(steps))
+
+
+def weights_hash(module: nn.Module) -> str:
+    """SHA-256 over names and values of all weights, in single precision."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(f"{name}\0{tuple(tensor.shape)}\0".encode())
+        digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _layout(weight: Tensor) -> torch.memory_format:
+    is_last = weight.dim() == 4 and weight.is_contiguous(memory_format=torch.channels_last)
+    return torch.channels_last if is_last else torch.contiguous_format
