@@ -15,6 +15,11 @@ from xai_sweep.results.schema import science
 # Six photos, a fast explainer, nothing drawn: what most tests need.
 FAST = ("explainer=grad_cam", "logger=none", "keep_heatmaps=none")
 
+# Methods that cost hundreds of forward passes, made small; superpixels that thumbnails have too.
+_FEW = ("explainer.num_samples=16", "explainer.segmentation=grid")
+_FEW += ("explainer.options={rows: 2, columns: 3}",)
+LIGHT = {"lime": _FEW, "lime_package": _FEW}
+
 
 def call(results: Path, *words: str) -> int:
     """`python run.py results=RESULTS WORDS...`; returns the exit code."""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from harness import FAST, assert_same_science, call, read, rows
+from harness import FAST, LIGHT, assert_same_science, call, read, rows
 
 from xai_sweep.config import CONF
 
@@ -38,6 +38,7 @@ def test_a_job_per_magnitude(order: str, one_job: pd.DataFrame, tmp_path: Path) 
 @pytest.mark.parametrize("explainer", EXPLAINERS)
 def test_batch_size(explainer: str, size: int, tmp_path: Path) -> None:
     words = (*FAST, f"explainer={explainer}", "data.limit=4", "transform.angle=[1,10]")
+    words += LIGHT.get(explainer, ())
     expected = rows(tmp_path / "auto", *words)
     assert_same_science(rows(tmp_path / "size", *words, f"batch_size={size}"), expected)
 

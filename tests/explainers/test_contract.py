@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from harness import LIGHT
 from networks import CLASSES, NETWORKS, network
 from torch import nn
 
@@ -18,7 +19,8 @@ DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 
 @pytest.fixture(params=YAMLS)
 def explainer(request: pytest.FixtureRequest) -> Explainer:
-    return build(composed([f"explainer={request.param}"]).explainer)
+    words = [f"explainer={request.param}", *LIGHT.get(request.param, ())]
+    return build(composed(words).explainer)
 
 
 @pytest.fixture(params=NETWORKS)
