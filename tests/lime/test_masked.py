@@ -57,3 +57,19 @@ def test_a_target_that_is_no_class_is_refused() -> None:
 def test_what_came_from_outside_is_a_superpixel_of_its_own() -> None:
     moved = torch.tensor([[[-1, 0], [2, 2]], [[4, 1], [1, 0]]])
     assert moved_labels(moved).tolist() == [[[3, 0], [2, 2]], [[4, 1], [1, 0]]]
+
+
+def test_a_network_that_is_no_graph_is_asked_as_it_is() -> None:
+    class Branching(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = network("plain")
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return self.inner(images) if images.sum() > -1e9 else self.inner(-images)
+
+    images, painted = random(3, 3, 16, 16), random(3, 3, 16, 16, seed=5)
+    given = (images, painted, LABELS, MASKS, TARGETS)
+    found = MaskedPredictions(Classifier(Branching()), "float32", None)(*given)
+    expected = MaskedPredictions(Classifier(network("plain")), "float32", None)(*given)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-7)

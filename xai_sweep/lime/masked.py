@@ -1,5 +1,6 @@
 """Class probabilities of images with some of their superpixels hidden."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from xai_sweep.errors import InputError
 from xai_sweep.models.classifier import Classifier, evaluating
+from xai_sweep.models.folded import folded
 
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -43,6 +45,7 @@ class MaskedPredictions:
         self.classifier = classifier
         self.precision = PRECISIONS[precision]
         self.at_once = at_once
+        self._is_graph = True
 
     def __call__(
         self,
@@ -76,6 +79,7 @@ class MaskedPredictions:
         buffer = buffer.contiguous(memory_format=layout)
         found: list[Tensor] = []
         with torch.no_grad(), evaluating(self.classifier.module), self._casting(images):
+            network = self._network(images)
             for start in range(0, len(samples), size):
                 # The last batch reaches back to be full: a network computes full batches alike.
                 start = min(start, len(samples) - size)
@@ -89,11 +93,21 @@ class MaskedPredictions:
                     painted[rows],
                     out=buffer,
                 )
-                logits: Tensor = self.classifier.module(buffer)
+                logits: Tensor = network(buffer)
                 check_targets(targets, logits.shape[1])
                 probabilities = logits.double().softmax(dim=1).gather(1, targets[of])
                 found.append(probabilities[-(len(samples) - len(found) * size) :])
         return torch.cat(found).view(len(images), count, -1)
+
+    def _network(self, images: Tensor) -> Callable[[Tensor], Tensor]:
+        """What computes the logits: the network itself, or the same with fewer operations."""
+        if images.dtype == torch.float64 or not self._is_graph:
+            return self.classifier.module
+        try:
+            return folded(self.classifier, images)
+        except InputError:  # it cannot be captured as a graph, and LIME needs none
+            self._is_graph = False
+            return self.classifier.module
 
     def _size(self, images: Tensor) -> int:
         if self.at_once is not None:
