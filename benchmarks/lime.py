@@ -18,9 +18,13 @@ itself. With a GPU all of it runs there. `--quick` takes fewer samples: only goo
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+# This file has the name of the package that it measures.
+sys.path.append(sys.path.pop(0))
 
 import torch
 from common import machine, spread
@@ -80,15 +84,18 @@ class Bench:
             self.targets = loaded.module(self.photos).topk(4).indices
 
     def ours(self, images: Tensor, targets: Tensor, **options: object) -> Call:
+        """Our LIME."""
         explain = Lime(**{"num_samples": self.samples, **options}).bind(self.classifier)
         return lambda: explain(images, targets)
 
     def package(self, images: Tensor, targets: Tensor, batch: int, samples: int = 0) -> Call:
+        """The `lime` package."""
         explainer = LimePackage(num_samples=samples or self.samples, batch_size=batch)
         explain = explainer.bind(self.classifier)
         return lambda: explain(images, targets)
 
     def bare(self, batch: int, layout: str, samples: int) -> Call:
+        """The network alone."""
         images = self.photos[:1].repeat(batch, 1, 1, 1)
         images = images.contiguous(memory_format=LAYOUTS[layout])
 
@@ -100,6 +107,7 @@ class Bench:
         return call
 
     def best_bare(self) -> tuple[int, str]:
+        """Batch and memory format in which the network alone is fastest."""
         found = {
             (batch, layout): self.bare(batch, layout, max(96, batch))
             for batch in BATCHES[self.device]
@@ -110,6 +118,7 @@ class Bench:
         return min(found, key=lambda each: min(seconds(found[each]) for _ in range(3)))
 
     def best_package_batch(self) -> int:
+        """Batch size at which the package is fastest."""
         one, targets = self.photos[:1], self.targets[:1]
         found = {
             batch: self.package(one, targets, batch, 96) for batch in PACKAGE_BATCHES[self.device]

@@ -73,7 +73,8 @@ def _take_in(graph: fx.GraphModule, norm: fx.Node, name: str) -> None:
     if own is None or of_norm is None:
         return
     scale, shift, mean, variance = of_norm
-    training, eps = norm.args[5], norm.args[7]
+    training: Any = norm.args[5]
+    eps: Any = norm.args[7]
     if own[0] is None or mean is None or variance is None or training:
         return
     # In double precision, and rounded once.
