@@ -18,6 +18,8 @@ from xai_sweep.metrics import RMSE
 from xai_sweep.models import Classifier
 from xai_sweep.probe import Probe
 from xai_sweep.question import Question
+from xai_sweep.report import show_split
+from xai_sweep.results import splits
 from xai_sweep.transforms import GaussianNoise, Rotation, Transform
 
 SMALL = (
@@ -131,6 +133,19 @@ def test_rows_say_how_good_the_surrogate_is(both: Path) -> None:
     # Nothing moved: the same superpixels, the same image, the same masks.
     still = found[found["magnitude"] == 0]
     assert (still["rmse"] == 0).all()
+
+
+def test_the_report_splits_the_instability(both: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    parts = splits(both)
+    assert parts["magnitude"].tolist() == [0, 6]
+    assert (parts["images"] == 2).all()
+    sums = parts["sampling"] + parts["segmentation"] + parts["rest"]
+    assert sums.tolist() == pytest.approx(parts["squared"].tolist())
+    assert parts["squared"].tolist()[0] == 0
+    show_split(parts)
+    assert "segmentation" in capsys.readouterr().out
+    show_split(parts[:0])
+    assert capsys.readouterr().out == ""
 
 
 def test_other_methods_have_no_surrogate(tmp_path: Path) -> None:
