@@ -243,7 +243,7 @@ def main() -> None:
     torch.set_num_threads(2)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    bench = Bench(device, 160 if words.quick else 1000, 1 if words.quick else words.repeats)
+    bench = Bench(device, 240 if words.quick else 1000, 1 if words.quick else words.repeats)
     seeds = 2 if words.quick else words.seeds
     target = Path(__file__).parent / "results" / ("lime_quick.json" if words.quick else "lime.json")
     found = json.loads(target.read_text()) if target.exists() else {}
