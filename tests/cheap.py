@@ -1,10 +1,16 @@
 """What makes expensive explainers cheap enough for suites that run all of them."""
 
+# Superpixels that thumbnails have too.
+_LIME = ["explainer.num_samples=16", "explainer.segmentation=grid"]
+_LIME += ["explainer.options={rows: 2, columns: 3}"]
+
 CHEAP: dict[str, list[str]] = {
     "feature_ablation": ["explainer.segmentation=grid", "explainer.segments=9"],
     "gradient_shap": ["explainer.samples=3"],
     "integrated_gradients": ["explainer.steps=4"],
     "kernel_shap": ["explainer.segmentation=grid", "explainer.segments=9", "explainer.samples=32"],
+    "lime": _LIME,
+    "lime_package": _LIME,
     "occlusion": ["explainer.window=6", "explainer.stride=4"],
     "smooth_grad": ["explainer.samples=3"],
 }

@@ -7,9 +7,9 @@ import pytest
 from cheap import cheaply
 from harness import FAST, assert_same_science, call, read, rows
 
-from xai_sweep.config import CONF
-
-EXPLAINERS = sorted(path.stem for path in (CONF / "explainer").glob("*.yaml"))
+# One of each kind: that accounts for its relevance, that draws, that has superpixels, that fits.
+# What a batch does to every method by itself is a matter of the contract suite.
+EXPLAINERS = ("lrp", "grad_cam", "smooth_grad", "lime", "pattern_attribution")
 ANGLES = "transform.angle=0.5,1,5,10"
 
 
@@ -35,7 +35,7 @@ def test_a_job_per_magnitude(order: str, one_job: pd.DataFrame, tmp_path: Path) 
     assert_same_science(read(tmp_path), one_job)
 
 
-@pytest.mark.parametrize("size", [1, 2, 7])
+@pytest.mark.parametrize("size", [1, 7])
 @pytest.mark.parametrize("explainer", EXPLAINERS)
 def test_batch_size(explainer: str, size: int, tmp_path: Path) -> None:
     words = (*FAST, *cheaply(explainer), "data.limit=4", "transform.angle=[1,10]")

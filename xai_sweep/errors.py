@@ -19,6 +19,10 @@ class InputError(ValueError):
         super().__init__(f"{key}={_spelled(value)}: {allowed}")
 
 
+class ImageError(ValueError):
+    """One image cannot be used, and its rows say why; the others can."""
+
+
 def unknown_key(key: str, value: object, allowed: Iterable[str]) -> InputError:
     """For a key that is not there: which ones are, and which one was probably meant."""
     names = list(allowed)

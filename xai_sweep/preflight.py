@@ -83,6 +83,8 @@ def _forwards(explain: Explain, classifier: Classifier, images: torch.Tensor, ra
 
     targets = torch.arange(ranks, device=images.device).expand(len(images), ranks)
     seeds = torch.arange(len(images))
+    # A ramp and not plain grey, in which there is nothing to explain for methods of superpixels.
+    images = images + torch.linspace(-1, 1, images.shape[-1]).to(images)
     with torch.no_grad():
         forward = min(seconds(lambda: classifier.module(images)) for _ in range(3))
     explain(images, targets, seeds)

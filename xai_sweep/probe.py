@@ -11,7 +11,7 @@ from xai_sweep.batching import Batching
 from xai_sweep.comparison import Clean, Comparison, drawings, failed_rows, image_rows, scores
 from xai_sweep.data import Batch, ImageFile
 from xai_sweep.errors import Failure, InputError
-from xai_sweep.explainers import Accounted, Explainer
+from xai_sweep.explainers import Accounted, Explainer, Segmented
 from xai_sweep.metrics import RMSE, Metric
 from xai_sweep.metrics.maps import largest
 from xai_sweep.models import Classifier, evaluating
@@ -107,7 +107,9 @@ class Probe(pl.LightningModule):
             again = self.explain(pixels, targets, self._seeds(files, "explainer, second draw"))
             everywhere = torch.ones_like(references[:, 0], dtype=torch.bool)
             sampling = scores({"rmse": RMSE()}, again, references, everywhere)["rmse"]
-        columns = (files, pixels, probabilities, targets, references, sampling)
+        segments = self.explain.segments(pixels) if isinstance(self.explain, Segmented) else None
+        kept = [None] * len(files) if segments is None else segments
+        columns = (files, pixels, probabilities, targets, references, sampling, kept)
         return [Clean(*parts) for parts in zip(*columns, strict=True)]
 
     def compare(self, pairs: Sequence[tuple[Clean, float]]) -> list[Comparison]:
@@ -127,7 +129,9 @@ class Probe(pl.LightningModule):
         probabilities = self.predict(copies)
         classes_new = self._best(probabilities)
         targets = targets_ref if self.question.target == "class" else classes_new
-        heatmaps, health = self._accounted(copies, targets, self._seeds(files, "explainer"))
+        heatmaps, health = self._accounted(
+            copies, targets, self._seeds(files, "explainer"), self._segments(clean, magnitudes)
+        )
 
         moved, floor = references, torch.zeros_like(targets, dtype=torch.float64)
         region, home = self._region(magnitudes, (images.shape[-2], images.shape[-1]))
@@ -176,12 +180,26 @@ class Probe(pl.LightningModule):
         return logits.double().softmax(dim=1)
 
     def _accounted(
-        self, images: Tensor, targets: Tensor, seeds: Tensor
+        self, images: Tensor, targets: Tensor, seeds: Tensor, segments: Tensor | None
     ) -> tuple[Tensor, Mapping[str, Tensor]]:
         """Heatmaps, and the columns of health that the method can give."""
+        if isinstance(self.explain, Segmented):
+            return self.explain.accounted(images, targets, seeds, segments)
         if isinstance(self.explain, Accounted):
             return self.explain.accounted(images, targets, seeds)
         return self.explain(images, targets, seeds), {}
+
+    def _segments(
+        self, clean: Sequence[Clean], magnitudes: Float[Tensor, " b"]
+    ) -> Int64[Tensor, "b h w"] | None:
+        """The segments of the clean images, moved along; None if copies find their own."""
+        kept = [image.segments for image in clean if image.segments is not None]
+        if not kept:
+            return None
+        segments = torch.stack(kept)
+        if isinstance(self.transform, Geometric):
+            return self.transform.move_labels(segments, magnitudes)
+        return segments
 
     def _best(self, probabilities: Float[Tensor, "b classes"]) -> Int64[Tensor, "b k"]:
         classes = probabilities.shape[1]

@@ -8,7 +8,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from xai_sweep.results import Heatmaps, heatmaps, load, manifests, summary
+from xai_sweep.results import Heatmaps, heatmaps, load, manifests, splits, summary
 from xai_sweep.tracking import Tracker
 
 FIGURES = "_figures"
@@ -21,6 +21,7 @@ def report_folder(results: str | Path, strips: int = 6) -> None:
         InputError: no folder, or nothing finished in it.
     """
     show(load(results))
+    show_split(splits(results))
     for curve in sorted({str(manifest["curve"]) for manifest in manifests(results)}):
         draw(Path(results), curve, strips)
     draw_side_by_side(Path(results))
@@ -48,6 +49,31 @@ def show(rows: pd.DataFrame) -> None:
             str(line["failed"]),
             _number(line["flipped"], ".0%"),
             *[_number(line[name], ".4g") for name in means],
+        )
+    Console().print(table)
+
+
+def show_split(parts: pd.DataFrame) -> None:
+    """Print what the squared differences consist of; nothing if no two runs belong together."""
+    if parts.empty:
+        return
+    table = Table(title="squared RMSE with own superpixels, and where it comes from")
+    for name in ("model", "transform", "magnitude", "images", "squared"):
+        table.add_column(name)
+    for name in ("sampling", "segmentation", "rest"):
+        table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
+    for line in parts.to_dict("records"):
+        shares = [
+            line[name] / line["squared"] if line["squared"] else None
+            for name in ("sampling", "segmentation", "rest")
+        ]
+        table.add_row(
+            str(line["model"]),
+            str(line["transform"]),
+            f"{line['parameter']} {line['magnitude']:g}",
+            str(line["images"]),
+            _number(line["squared"], ".4g"),
+            *[_number(share, ".0%") for share in shares],
         )
     Console().print(table)
 

@@ -62,6 +62,9 @@ def row_table(
                         "relevance_ratio": None,
                         "bias_share": None,
                         "stabilizer_share": None,
+                        "surrogate_r2": None,
+                        "num_samples": None,
+                        "coefficient_stderr": None,
                         "error": None,
                     }
                 )

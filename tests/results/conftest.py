@@ -73,6 +73,9 @@ def _row(image: str, rank: int) -> dict[str, object]:
         "relevance_ratio": None,
         "bias_share": None,
         "stabilizer_share": None,
+        "surrogate_r2": None,
+        "num_samples": None,
+        "coefficient_stderr": None,
         "error": None,
     }
 

@@ -19,7 +19,7 @@ WHO += " seed rank"
 MODEL = "class_ref label_ref prob_ref class_new label_new prob_new prob_ref_new flipped"
 AFTER = (
     "rmse_interpolation rmse_sampling valid_fraction finite relevance_ratio bias_share "
-    "stabilizer_share error"
+    "stabilizer_share surrogate_r2 num_samples coefficient_stderr error"
 )
 
 

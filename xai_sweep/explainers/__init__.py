@@ -16,11 +16,14 @@ from xai_sweep.explainers.guided_grad_cam import GuidedGradCam
 from xai_sweep.explainers.input_x_gradient import InputXGradient
 from xai_sweep.explainers.integrated_gradients import IntegratedGradients
 from xai_sweep.explainers.kernel_shap import KernelShap
+from xai_sweep.explainers.lime import Lime
+from xai_sweep.explainers.lime_package import LimePackage
 from xai_sweep.explainers.lrp import LRP
 from xai_sweep.explainers.occlusion import Occlusion
 from xai_sweep.explainers.pattern_attribution import PatternAttribution
 from xai_sweep.explainers.pattern_net import PatternNet
 from xai_sweep.explainers.saliency import Saliency
+from xai_sweep.explainers.segmented import Segmented
 from xai_sweep.explainers.smooth_grad import SmoothGrad
 
 __all__ = [
@@ -43,11 +46,14 @@ __all__ = [
     "InputXGradient",
     "IntegratedGradients",
     "KernelShap",
+    "Lime",
+    "LimePackage",
     "Occlusion",
     "PatternAttribution",
     "PatternNet",
     "Random",
     "Saliency",
+    "Segmented",
     "SmoothGrad",
     "Sobel",
 ]

@@ -13,8 +13,7 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from xai_sweep.errors import InputError
-from xai_sweep.models.classifier import Classifier, evaluating
+from xai_sweep.models.classifier import Classifier, check_targets, evaluating
 
 
 @runtime_checkable
@@ -112,18 +111,6 @@ class Explainer(ABC):
             InputError: there is no such file.
         """
         return {}
-
-
-def check_targets(targets: Int64[Tensor, "b k"], classes: int) -> None:
-    """Refuse a target that is not one of the network's classes.
-
-    Raises:
-        InputError: naming the first such target.
-    """
-    wrong = targets[(targets < 0) | (targets >= classes)]
-    if wrong.numel():
-        allowed = f"must be classes of the network, from 0 to {classes - 1}"
-        raise InputError("targets", int(wrong[0]), allowed)
 
 
 def target_scores(

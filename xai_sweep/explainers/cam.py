@@ -9,9 +9,9 @@ from torch import Tensor, fx
 
 from xai_sweep.errors import InputError
 from xai_sweep.explainers.activations import Split, enlarged
-from xai_sweep.explainers.base import Explain, Explainer, check_targets
+from xai_sweep.explainers.base import Explain, Explainer
 from xai_sweep.models.capture import Captured, capture
-from xai_sweep.models.classifier import Classifier
+from xai_sweep.models.classifier import Classifier, check_targets
 
 aten = torch.ops.aten
 

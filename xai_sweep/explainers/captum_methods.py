@@ -16,11 +16,11 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from xai_sweep.errors import InputError, unknown_key
-from xai_sweep.explainers.base import Explain, Explainer, check_targets
+from xai_sweep.explainers.base import Explain, Explainer
 from xai_sweep.explainers.modular import modular
 from xai_sweep.explainers.segments import segmented
 from xai_sweep.models.capture import capture
-from xai_sweep.models.classifier import Classifier
+from xai_sweep.models.classifier import Classifier, check_targets
 
 # Without: it compares images of one batch with each other; it has no rules for captured graphs.
 _WITHOUT = ("FeaturePermutation", "LRP")

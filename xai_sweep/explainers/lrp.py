@@ -11,7 +11,7 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from xai_sweep.errors import InputError
-from xai_sweep.explainers.base import Explainer, check_targets
+from xai_sweep.explainers.base import Explainer
 from xai_sweep.lrp import (
     AbsZ,
     Epsilon,
@@ -25,7 +25,7 @@ from xai_sweep.lrp import (
     preset,
 )
 from xai_sweep.models.capture import Captured, capture
-from xai_sweep.models.classifier import Classifier, evaluating
+from xai_sweep.models.classifier import Classifier, check_targets, evaluating
 
 BATCHNORMS = ("fuse", "abs_z", "epsilon", "identity")
 UNSUPPORTED = ("error", "gradient")

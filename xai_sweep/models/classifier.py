@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from typing import cast
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from PIL.Image import Image, new
 from torch import Tensor, nn
 from torchvision.transforms import v2
+
+from xai_sweep.errors import InputError
 
 Preprocess = Callable[[Image], Float[Tensor, "c h w"]]
 
@@ -108,3 +110,15 @@ def evaluating(module: nn.Module) -> Iterator[None]:
     finally:
         for part, mode in modes.items():
             part.training = mode
+
+
+def check_targets(targets: Int64[Tensor, "b k"], classes: int) -> None:
+    """Refuse a target that is not one of the network's classes.
+
+    Raises:
+        InputError: naming the first such target.
+    """
+    wrong = targets[(targets < 0) | (targets >= classes)]
+    if wrong.numel():
+        allowed = f"must be classes of the network, from 0 to {classes - 1}"
+        raise InputError("targets", int(wrong[0]), allowed)

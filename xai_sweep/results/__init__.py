@@ -3,6 +3,7 @@
 from xai_sweep.results.heatmaps import Heatmaps
 from xai_sweep.results.reader import heatmaps, load, manifests
 from xai_sweep.results.schema import schema
+from xai_sweep.results.split import split, splits
 from xai_sweep.results.store import Store
 from xai_sweep.results.summary import first_predictions, summary
 
@@ -14,5 +15,7 @@ __all__ = [
     "load",
     "manifests",
     "schema",
+    "split",
+    "splits",
     "summary",
 ]

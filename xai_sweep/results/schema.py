@@ -105,6 +105,23 @@ _AFTER_METRICS = (
         "Part of that logit which was lost to stabilisers and empty denominators; the three sum "
         "to 1.",
     ),
+    _column(
+        "surrogate_r2",
+        pa.float64(),
+        "Weighted R2 of the linear model that explains the transformed image; null unless the "
+        "method fits one (LIME).",
+    ),
+    _column(
+        "num_samples",
+        pa.int32(),
+        "Changed images that this model was fitted to; null like `surrogate_r2`.",
+    ),
+    _column(
+        "coefficient_stderr",
+        pa.float64(),
+        "Estimated standard error of its coefficients over draws of the samples, mean over the "
+        "coefficients; null like `surrogate_r2`, NaN if there are too few samples to tell.",
+    ),
     _column("error", pa.string(), "Why the image failed, in one line; null if it did not."),
 )
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from numbers import Real
 from typing import Any, ClassVar
 
+import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
@@ -76,6 +77,29 @@ class Geometric(Transform):
         self, maps: Float[Tensor, "b k h w"], magnitudes: Float[Tensor, " b"]
     ) -> Float[Tensor, "b k h w"]:
         """The inverse of `move`, up to interpolation and what left the frame."""
+
+    def move_labels(
+        self, labels: Int64[Tensor, "b h w"], magnitudes: Float[Tensor, " b"]
+    ) -> Int64[Tensor, "b h w"]:
+        """Move labels as `apply` moves images, without mixing them.
+
+        Each pixel takes the label of the nearest pixel that it comes from; -1 where more than
+        half of it comes from outside.
+        """
+        height, width = labels.shape[-2:]
+        rows, columns = torch.meshgrid(
+            torch.arange(height, device=labels.device),
+            torch.arange(width, device=labels.device),
+            indexing="ij",
+        )
+        places = torch.stack([rows, columns, torch.ones_like(rows)]).float()
+        moved = self.move(places.repeat(len(labels), 1, 1, 1), magnitudes)
+        inside = moved[:, 2] >= 0.5
+        # Interpolated places are exact, being linear; at the frame zeros are mixed in.
+        row, column = (moved[:, :2] / moved[:, 2:].clamp(min=0.5)).round().long().unbind(1)
+        source = row.clamp(0, height - 1) * width + column.clamp(0, width - 1)
+        taken = labels.flatten(1).gather(1, source.flatten(1)).view_as(labels)
+        return torch.where(inside, taken, -1)
 
 
 def as_magnitudes(

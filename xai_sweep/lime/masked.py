@@ -1,0 +1,123 @@
+"""Class probabilities of images with some of their superpixels hidden."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from jaxtyping import Bool, Float, Float64, Int64
+from torch import Tensor
+
+from xai_sweep.errors import InputError
+from xai_sweep.models.classifier import Classifier, check_targets, evaluating
+from xai_sweep.models.folded import folded
+
+PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+# Pixels that a CPU takes at once: its caches hold the maps of a few photos, or of many thumbnails.
+_CPU_PIXELS, _CPU_LEAST, _CPU_MOST = 8 * 224 * 224, 4, 256
+_CUDA_IMAGES = 256
+
+
+def hidden(
+    images: Float[Tensor, "b c h w"], labels: Int64[Tensor, "b h w"], superpixels: int
+) -> Float[Tensor, "b c h w"]:
+    """Images in which every superpixel is painted with its own mean colour."""
+    where = labels.flatten(1)[:, None].expand(-1, images.shape[1], -1)
+    colours = images.flatten(2).double()
+    sums = colours.new_zeros(*images.shape[:2], superpixels).scatter_add_(2, where, colours)
+    counts = torch.zeros_like(sums).scatter_add_(2, where, torch.ones_like(colours))
+    means = (sums / counts.clamp(min=1)).to(images.dtype)
+    return means.gather(2, where).view_as(images)
+
+
+class MaskedPredictions:
+    """Composes masked images on the device and predicts them; all images share the batches.
+
+    Args:
+        classifier: whose class probabilities are asked for.
+        precision: a key of `PRECISIONS`: what the network computes in. Anything but ``float32``
+            is left to autocast, and never applied to a network of double precision.
+        at_once: masked images per forward pass; None for what is fast: about 8 photos of 224
+            pixels on a CPU, 256 on a GPU.
+    """
+
+    def __init__(self, classifier: Classifier, precision: str, at_once: int | None) -> None:
+        self.classifier = classifier
+        self.precision = PRECISIONS[precision]
+        self.at_once = at_once
+        self._is_graph = True
+
+    def __call__(
+        self,
+        images: Float[Tensor, "b c h w"],
+        painted: Float[Tensor, "b c h w"],
+        labels: Int64[Tensor, "b h w"],
+        masks: Bool[Tensor, "b n p"],
+        targets: Int64[Tensor, "b k"],
+    ) -> Float64[Tensor, "b n k"]:
+        """The targets' probabilities for every image and mask.
+
+        Args:
+            images: in normalised space.
+            painted: the same with everything hidden.
+            labels: the superpixel of each pixel.
+            masks: which superpixels are shown.
+            targets: K classes of each image.
+
+        Raises:
+            InputError: a target that is not a class of the network.
+        """
+        count = masks.shape[1]
+        samples = masks.flatten(0, 1)
+        where = labels.flatten(1)
+        layout = torch.contiguous_format
+        if images.dtype != torch.float64:
+            layout = torch.channels_last
+        images, painted = (each.contiguous(memory_format=layout) for each in (images, painted))
+        size = min(self._size(images), len(samples))
+        buffer = torch.empty((size, *images.shape[1:]), dtype=images.dtype, device=images.device)
+        buffer = buffer.contiguous(memory_format=layout)
+        found: list[Tensor] = []
+        with torch.no_grad(), evaluating(self.classifier.module), self._casting(images):
+            network = self._network(images)
+            for start in range(0, len(samples), size):
+                # The last batch reaches back to be full: a network computes full batches alike.
+                start = min(start, len(samples) - size)
+                first, last = start // count, (start + size - 1) // count
+                of = torch.arange(start, start + size, device=images.device) // count
+                rows = slice(first, first + 1) if first == last else of
+                visible = samples[start : start + size].gather(1, where[rows].expand(size, -1))
+                torch.where(
+                    visible.view(size, 1, *images.shape[2:]),
+                    images[rows],
+                    painted[rows],
+                    out=buffer,
+                )
+                logits: Tensor = network(buffer)
+                check_targets(targets, logits.shape[1])
+                probabilities = logits.double().softmax(dim=1).gather(1, targets[of])
+                found.append(probabilities[-(len(samples) - len(found) * size) :])
+        return torch.cat(found).view(len(images), count, -1)
+
+    def _network(self, images: Tensor) -> Callable[[Tensor], Tensor]:
+        """What computes the logits: the network itself, or the same with fewer operations."""
+        if images.dtype == torch.float64 or not self._is_graph:
+            return self.classifier.module
+        try:
+            return folded(self.classifier, images)
+        except InputError:  # it cannot be captured as a graph, and LIME needs none
+            self._is_graph = False
+            return self.classifier.module
+
+    def _size(self, images: Tensor) -> int:
+        if self.at_once is not None:
+            return self.at_once
+        if images.device.type != "cpu":
+            return _CUDA_IMAGES
+        fitting = _CPU_PIXELS // (images.shape[2] * images.shape[3])
+        return max(_CPU_LEAST, min(_CPU_MOST, fitting))
+
+    def _casting(self, images: Tensor) -> AbstractContextManager[object]:
+        if self.precision is None or images.dtype == torch.float64:
+            return nullcontext()
+        return torch.autocast(images.device.type, dtype=self.precision)
