@@ -4,8 +4,13 @@
 method that works on the captured graph works on any CNN without knowing its classes.
 """
 
-from collections.abc import Mapping
+import logging
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -99,13 +104,13 @@ def _capture(module: nn.Module, images: Tensor) -> Captured:
     # Two images, because torch.export takes a batch of one for a constant.
     example = torch.zeros_like(images[:1]).repeat(2, 1, 1, 1)
     try:
-        with evaluating(module), torch.no_grad():
+        with evaluating(module), torch.no_grad(), _silence():
             program = torch.export.export(
                 module, (example,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},)
             )
     except Exception as error:  # torch.export raises a family of types without a common base
-        reason = f"must be a graph torch.export can capture: {' '.join(str(error).split())[:300]}"
-        raise InputError("model", type(module).__name__, reason) from error
+        reason = f"must be a graph torch.export can capture: {' '.join(str(error).split())[:200]}"
+        raise InputError("model", type(module).__name__, reason + _line(error)) from error
     graph = program.module(check_guards=False)
     shapes: dict[fx.Node, tuple[int, int]] = {}
     paths: dict[fx.Node, str] = {}
@@ -120,6 +125,28 @@ def _capture(module: nn.Module, images: Tensor) -> Captured:
             shapes[node] = (int(value.shape[-2]), int(value.shape[-1]))
     graph.recompile()
     return Captured(graph, shapes, paths)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Without the pages that torch.export prints before it raises: one line is enough."""
+    logger = logging.getLogger("torch.fx.experimental.symbolic_shapes")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _line(error: Exception) -> str:
+    """The last line outside of torch that ran before the error, which is one of the network's."""
+    not_theirs = (Path(torch.__file__).parent, Path(__file__).parents[1])
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if not any(Path(frame.filename).is_relative_to(folder) for folder in not_theirs):
+            return f" ({frame.filename}, line {frame.lineno}: {frame.line})"
+    return ""
 
 
 def _remove_in_place(graph: fx.Graph) -> None:
