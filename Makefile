@@ -21,8 +21,8 @@ $(STAMP): pyproject.toml
 run: $(STAMP) ## the main job: explain, turn and explain again the sample photos
 	$(BIN)/python run.py
 
-test: $(STAMP) ## all tests
-	$(BIN)/python -m pytest
+test: $(STAMP) ## all tests, in two processes of one thread each
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(STAMP) ## style
 	$(BIN)/ruff check .
@@ -34,6 +34,8 @@ type: $(STAMP) ## types, strict
 bench: $(STAMP) ## measure; writes benchmarks/results/*.json
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/lrp.py
+	$(BIN)/python benchmarks/lime.py
 
 clean: ## remove .venv and caches, keep results
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache

@@ -15,6 +15,10 @@ CHEAP: dict[str, list[str]] = {
     "smooth_grad": ["explainer.samples=3"],
 }
 
+# That accounts for its relevance, that is coarse, that draws, that has superpixels, that fits:
+# for tests of whole jobs. The contract suite runs over every method by itself.
+ONE_OF_EACH_KIND = ("lrp", "grad_cam", "smooth_grad", "lime", "pattern_attribution")
+
 
 def cheaply(explainer: str) -> list[str]:
     """The overrides that choose an explainer and make it cheap."""

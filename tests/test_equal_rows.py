@@ -4,12 +4,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from cheap import cheaply
+from cheap import ONE_OF_EACH_KIND, cheaply
 from harness import FAST, assert_same_science, call, read, rows
 
-# One of each kind: that accounts for its relevance, that draws, that has superpixels, that fits.
-# What a batch does to every method by itself is a matter of the contract suite.
-EXPLAINERS = ("lrp", "grad_cam", "smooth_grad", "lime", "pattern_attribution")
 ANGLES = "transform.angle=0.5,1,5,10"
 
 
@@ -36,7 +33,7 @@ def test_a_job_per_magnitude(order: str, one_job: pd.DataFrame, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("size", [1, 7])
-@pytest.mark.parametrize("explainer", EXPLAINERS)
+@pytest.mark.parametrize("explainer", ONE_OF_EACH_KIND)
 def test_batch_size(explainer: str, size: int, tmp_path: Path) -> None:
     words = (*FAST, *cheaply(explainer), "data.limit=4", "transform.angle=[1,10]")
     expected = rows(tmp_path / "auto", *words)

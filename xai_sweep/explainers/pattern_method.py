@@ -27,7 +27,7 @@ from xai_sweep.explainers.patterns import (
 from xai_sweep.hashing import file_sha256
 from xai_sweep.lrp import Plan, Propagation
 from xai_sweep.models.capture import Captured, capture
-from xai_sweep.models.classifier import Classifier
+from xai_sweep.models.classifier import Classifier, check_targets
 from xai_sweep.models.weights import existing
 
 # Rounding depends on how images are grouped, so the groups are always the same.
@@ -154,7 +154,9 @@ class BoundPatternMethod:
         self, images: Float[Tensor, "b c h w"], targets: Int64[Tensor, "b k"]
     ) -> Float[Tensor, "b k c h w"]:
         """The map with its channels."""
-        found = self._propagation(images)(images.detach(), targets, times_input=False)
+        propagation = self._propagation(images)
+        check_targets(targets, propagation.plan.classes)
+        found = propagation(images.detach(), targets, times_input=False)
         return found.maps * found.logits[:, :, None, None, None]
 
     def __call__(
