@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from xai_sweep.config import CONF
 
 # Raise this number when the same configuration gives other rows than before.
-NUMBERS = 1
+NUMBERS = 2
 
 
 @dataclass(frozen=True, eq=False)

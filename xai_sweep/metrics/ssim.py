@@ -41,14 +41,17 @@ def similarity(pairs: Pairs) -> Float32[Tensor, "*p h w"]:
     mean_x, mean_y = blur(x).mul_(norm), blur(y).mul_(norm)
     variances = blur(x.square().addcmul_(y, y)).mul_(norm)
     variances.addcmul_(mean_x, mean_x, value=-1).addcmul_(mean_y, mean_y, value=-1).clamp_(min=0)
-    covariance = blur(x.mul_(y)).mul_(norm).addcmul_(mean_x, mean_y, value=-1)
-    structure = torch.add(c2, covariance, alpha=2).div_(variances.add_(c2))
+    # 2 cov(x, y) = var(x) + var(y) - var(x - y): so what is equal is equal exactly.
+    difference = blur((x - y).square_()).mul_(norm)
+    apart = mean_x - mean_y
+    difference.addcmul_(apart, apart, value=-1).clamp_(min=0)
+    structure = difference.div_(variances.add_(c2)).neg_().add_(1)
 
     mean_x.add_(x_offset)
     mean_y.add_(y_offset)
-    luminance = torch.addcmul(c1, mean_x, mean_y, value=2)
-    luminance.div_(mean_x.square_().addcmul_(mean_y, mean_y).add_(c1))
-    return structure.mul_(luminance).mul_(weights)
+    torch.sub(mean_x, mean_y, out=apart)
+    apart.square_().div_(mean_x.square_().addcmul_(mean_y, mean_y).add_(c1))
+    return structure.mul_(apart.neg_().add_(1)).mul_(weights)
 
 
 def blur(maps: Float32[Tensor, "*p h w"]) -> Float32[Tensor, "*p h w"]:
