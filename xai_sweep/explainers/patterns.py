@@ -166,7 +166,7 @@ class _ObservingSplit(Split):
         return Ways((None,))
 
     def back(self, shares: tuple[Tensor, ...], kept: Tensor | None) -> Tensor:
-        raise NotImplementedError
+        raise AssertionError("a fit only runs forward")
 
 
 @dataclass(frozen=True)

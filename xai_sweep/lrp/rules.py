@@ -11,7 +11,6 @@ from dataclasses import dataclass, fields
 from typing import ClassVar
 
 import torch
-from torch import Tensor
 
 from xai_sweep.errors import InputError
 from xai_sweep.lrp.splits import (
@@ -298,11 +297,3 @@ class AbsZ(Rule):
 def rules() -> dict[str, type[Rule]]:
     """Every rule by its name."""
     return {rule.name: rule for rule in Rule.__subclasses__()}
-
-
-def tensor_bounds(
-    mean: tuple[float, ...], std: tuple[float, ...], like: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Black and white in the normalised space, per channel: the box of `ZBox`."""
-    means, stds = like.new_tensor(mean), like.new_tensor(std)
-    return -means / stds, (1 - means) / stds
