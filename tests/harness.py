@@ -20,7 +20,6 @@ def call(results: Path, *words: str) -> int:
     """`python run.py results=RESULTS WORDS...`; returns the exit code."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["run.py", *words, f"results={results}"])
-        patch.setattr(cli, "_failed_jobs", 0)
         # one_line_errors sets it, and a test's process has many lives.
         patch.setenv("HYDRA_FULL_ERROR", "0")
         try:

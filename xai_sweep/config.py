@@ -15,6 +15,7 @@ from hydra.utils import instantiate
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from xai_sweep.errors import InputError, unknown_key
+from xai_sweep.packing import check_limit
 from xai_sweep.paths import CONF as CONF
 
 _CHOICES = {
@@ -22,6 +23,7 @@ _CHOICES = {
     "region": ("mask", "rectangle", "none"),
     "keep_heatmaps": ("none", "worst", "all"),
     "device": ("auto", "cpu", "cuda"),
+    "on_error": ("continue", "stop"),
 }
 
 # Code is only ever called by a name that stands in our own yaml folder.
@@ -57,6 +59,10 @@ class Root:
     target: str = MISSING
     region: str = MISSING
     region_of: Any = MISSING
+
+    on_error: str = MISSING
+    cells_per_job: Any = MISSING
+    pack: Any = MISSING
 
     results: str = MISSING
     force: bool = MISSING
@@ -109,6 +115,7 @@ def check(cfg: DictConfig) -> None:
     for key, least in (("ranks", 1), ("keep_worst", 1), ("shard_images", 1), ("strips", 0)):
         if cfg[key] < least:
             raise InputError(key, cfg[key], f"must be at least {least}")
+    check_limit(cfg.cells_per_job)
     if not 0 <= cfg.seed < 2**63:
         raise InputError("seed", cfg.seed, "must be a whole number from 0 to 2^63 - 1")
     for key, least in (("batch_size", 1), ("workers", 0)):

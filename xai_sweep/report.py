@@ -1,14 +1,18 @@
 """What a person gets at the end: a table, pictures, and where things lie."""
 
 import re
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from xai_sweep.errors import SomeFailedError
 from xai_sweep.results import Heatmaps, heatmaps, load, manifests, splits, summary
+from xai_sweep.results.failures import FAILURES, Failed
 from xai_sweep.tracking import Tracker
 
 FIGURES = "_figures"
@@ -85,6 +89,26 @@ def say(cells: int, computed: int, places: Mapping[str, object]) -> None:
     for name, place in places.items():
         if place:
             print(f"{name:<9} {place}")
+
+
+def conclude(failed: Sequence[Failed], results: Path, *, stopped: bool) -> None:
+    """Print a table of what failed in a multirun.
+
+    Raises:
+        SomeFailedError: always; what to do, in one line.
+    """
+    table = Table(title="failed")
+    table.add_column("what", overflow="fold")
+    table.add_column("why", overflow="fold")
+    for each in failed:
+        table.add_row(Text(each.what), Text(each.error))
+    Console(stderr=True).print(table)
+    rest = "the sweep stopped" if stopped else "all the rest is complete"
+    again = f"xai-sweep retry {shlex.quote(str(results))}"
+    raise SomeFailedError(
+        f"{len(failed)} failed, {rest}; why: {results / FAILURES}; to compute them again: {again}",
+        code=2 if all(each.is_input for each in failed) else 1,
+    )
 
 
 def _number(value: object, form: str) -> str:
