@@ -43,15 +43,16 @@ class PackingSweeper(BasicSweeper):
         """Launch the jobs, and say in the end what failed.
 
         Raises:
-            InputError: `cells_per_job` is no number of cells.
+            InputError: `cells_per_job` or `on_error` make no sense.
             SomeFailedError: what the name says; all the rest was computed.
         """
-        from xai_sweep.packing import check_limit, jobs
+        from xai_sweep.config import check_sweep
+        from xai_sweep.packing import jobs
         from xai_sweep.report import conclude
         from xai_sweep.results.failures import STOPPED, failures, forget_retried
 
         assert self.config is not None
-        limit = check_limit(self.config.cells_per_job)
+        check_sweep(self.config)
         folder, results = Path(self.config.hydra.sweep.dir), Path(str(self.config.results))
         before = failures(results) if self.retry else []
         if self.retry and not before:
@@ -61,7 +62,7 @@ class PackingSweeper(BasicSweeper):
         OmegaConf.save(self.config, folder / "multirun.yaml")  # as Hydra's own sweeper does
         (folder / STOPPED).unlink(missing_ok=True)
         points = self._recorded(before, arguments) if self.retry else self._grid(arguments)
-        returns, failed = self._launch(jobs(points, limit, self._counter()))
+        returns, failed = self._launch(jobs(points, self.config.cells_per_job, self._counter()))
         stopped = (folder / STOPPED).exists()
         if not stopped:
             forget_retried(results, before, failed)

@@ -15,7 +15,6 @@ from hydra.utils import instantiate
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from xai_sweep.errors import InputError, unknown_key
-from xai_sweep.packing import check_limit
 from xai_sweep.paths import CONF as CONF
 
 _CHOICES = {
@@ -109,13 +108,12 @@ def check(cfg: DictConfig) -> None:
         given = OmegaConf.select(cfg, key)
         if isinstance(given, str):  # its content must be in the key of a cell, not its name
             raise InputError(key, given, f"must be given as {key.replace('.', '/')}={given}")
-    for key, allowed in _CHOICES.items():
-        if cfg[key] not in allowed:
-            raise InputError(key, cfg[key], f"must be one of {', '.join(allowed)}")
+    for key in _CHOICES:
+        _check_choice(cfg, key)
     for key, least in (("ranks", 1), ("keep_worst", 1), ("shard_images", 1), ("strips", 0)):
         if cfg[key] < least:
             raise InputError(key, cfg[key], f"must be at least {least}")
-    check_limit(cfg.cells_per_job)
+    check_sweep(cfg)
     if not 0 <= cfg.seed < 2**63:
         raise InputError("seed", cfg.seed, "must be a whole number from 0 to 2^63 - 1")
     for key, least in (("batch_size", 1), ("workers", 0)):
@@ -123,6 +121,24 @@ def check(cfg: DictConfig) -> None:
         is_count = isinstance(value, int) and not isinstance(value, bool) and value >= least
         if value != "auto" and not is_count:
             raise InputError(key, value, f"must be auto or a whole number of at least {least}")
+
+
+def check_sweep(cfg: DictConfig) -> None:
+    """Refuse what a multirun could not be cut into jobs by.
+
+    Raises:
+        InputError: naming the key.
+    """
+    _check_choice(cfg, "on_error")
+    limit = cfg.cells_per_job
+    if limit is not None and (type(limit) is not int or limit < 1):
+        allowed = "must be a whole number of at least 1, or null for no limit"
+        raise InputError("cells_per_job", limit, allowed)
+
+
+def _check_choice(cfg: DictConfig, key: str) -> None:
+    if cfg[key] not in _CHOICES[key]:
+        raise InputError(key, cfg[key], f"must be one of {', '.join(_CHOICES[key])}")
 
 
 def composed(overrides: list[str]) -> DictConfig:

@@ -10,7 +10,7 @@ from typing import Any
 
 from xai_sweep.asked import Asked
 from xai_sweep.messages import USER_ERRORS, told
-from xai_sweep.packing import OF_THE_SWEEP, without
+from xai_sweep.packing import OF_THE_SWEEP, Overrides, without
 from xai_sweep.results.failures import Failed, now, record
 
 
@@ -51,13 +51,12 @@ class Notes:
         return asked.curve.name in self._bad
 
     @contextmanager
-    def of_point(self, overrides: tuple[str, ...]) -> Iterator[None]:
-        """Inside, a point of the grid is to become a curve."""
+    def of_point(self, overrides: Overrides, own: Overrides) -> Iterator[None]:
+        """Inside, a point of the grid is to become a curve; `own` is what tells it from others."""
         try:
             yield
         except Exception as error:
-            of_the_point = without(OF_THE_SWEEP, overrides)
-            self._note(error, " ".join(of_the_point), [of_the_point])
+            self._note(error, " ".join(own), [without(OF_THE_SWEEP, overrides)])
 
     @contextmanager
     def of(self, *curves: Asked) -> Iterator[None]:
@@ -84,7 +83,7 @@ class Notes:
         self,
         error: Exception,
         what: str,
-        overrides: Sequence[tuple[str, ...]],
+        overrides: Sequence[Overrides],
         curve: str = "",
         cells: Sequence[str] = (),
         config: Mapping[str, Any] | None = None,

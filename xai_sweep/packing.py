@@ -114,19 +114,6 @@ def quoted(text: str) -> str:
     return str(QuotedString(text, Quote.double).with_quotes())
 
 
-def check_limit(value: object) -> int | None:
-    """The value of `cells_per_job`.
-
-    Raises:
-        InputError: it is no number of cells.
-    """
-    if value is None or (type(value) is int and value >= 1):
-        return value
-    raise InputError(
-        "cells_per_job", value, "must be a whole number of at least 1, or null for no limit"
-    )
-
-
 def check_retry(results: str, words: Iterable[str]) -> None:
     """Refuse what would make another point of a recorded one.
 

@@ -4,6 +4,7 @@ import copy
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
@@ -52,8 +53,8 @@ class Composer:
     @classmethod
     def of_the_running_job(cls) -> "Composer":
         """For use inside a job, in whatever process a launcher runs it."""
-        master = HydraConfig.instance().cfg
-        assert isinstance(master, DictConfig)
+        # A part of the whole configuration, whatever Hydra says of its type.
+        master = cast(DictConfig, HydraConfig.instance().cfg)
         return cls(GlobalHydra.instance().config_loader(), master)
 
     def point(self, overrides: Sequence[str]) -> Point:

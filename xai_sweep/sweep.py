@@ -1,7 +1,5 @@
 """One job: build what the configuration names, skip what is done, predict, hand in."""
 
-from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -30,23 +28,24 @@ def run(cfg: DictConfig, job: Job) -> list[Failed]:
     stop = job.output.parent / STOPPED if job.several and cfg.on_error == "stop" else None
     notes = Notes(job.sweep, Path(cfg.results), keeps_going=job.several, stop=stop)
     groups = Groups()
-    for overrides, compose in _points(cfg, job):
+    composer = Composer.of_the_running_job() if job.several else None
+    for own in _pack(cfg):
         if not notes.stopped:
-            with notes.of_point(overrides):
-                groups.add(compose())
+            overrides = (*job.overrides, *own)
+            with notes.of_point(overrides, own or overrides):
+                groups.add(
+                    composer.point(overrides)
+                    if composer and own
+                    else Point(cfg, job.choices, overrides)
+                )
     for group in groups.all():
         if not notes.stopped:
             compute_group(group, job, notes)
     return notes.failed
 
 
-def _points(cfg: DictConfig, job: Job) -> Iterator[tuple[Overrides, Callable[[], Point]]]:
-    """The points of the grid that a job computes: their overrides, and how to compose them."""
+def _pack(cfg: DictConfig) -> list[Overrides]:
+    """What each point of a job's grid adds to the job's own overrides."""
+    # As it stands there: an interpolation in it is not one of this configuration.
     pack = OmegaConf.to_container(cfg, resolve=False)["pack"]  # type: ignore[index,call-overload]
-    if pack is None:
-        yield job.overrides, partial(Point, cfg, job.choices, job.overrides)
-        return
-    composer = Composer.of_the_running_job()
-    for own in pack:
-        overrides = (*job.overrides, *own)
-        yield overrides, partial(composer.point, overrides)
+    return [()] if pack is None else [tuple(own) for own in pack]
