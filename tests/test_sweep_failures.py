@@ -1,14 +1,17 @@
 """What fails in a sweep is told, recorded and computed again; the rest is there."""
 
 import json
+import os
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from harness import assert_same_science, call, read, tiny
-from hydra._internal.core_plugins.basic_launcher import BasicLauncher
+from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.launcher import Launcher
 from torch import Tensor
 
 from xai_sweep import cli, compute
@@ -92,12 +95,12 @@ def test_one_curve_fails_the_others_are_complete_and_a_retry_computes_it(
         f"error: 2 failed, all the rest is complete; why: {results / '_failures'}; "
         f"to compute them again: xai-sweep retry '{results}'"
     )
-    table = " ".join(told.replace("│", " ").split())
-    assert f"plain · grad_cam · {EDGE}" in table or "grad_cam" in table
+    assert " what " in told
+    assert " why " in told
 
     first, second = failures(results)
     assert (first.error, first.is_input) == ("transform.fill=edge: not today", True)
-    assert "spoil_edges" in first.traceback or "refusing" in first.traceback
+    assert "refusing" in first.traceback
     assert first.config is not None
     assert first.config["transform"]["fill"] == "edge"
     assert first.config["transform"]["angle"] == [1, 5]
@@ -277,8 +280,8 @@ def test_a_full_disk_is_not_tried_for_each_curve_and_needs_no_record(
 ) -> None:
     flushed = []
 
-    def full(self: CellWriter) -> None:
-        flushed.append(self)
+    def full(*given: object) -> None:
+        flushed.append(given)
         raise OSError(28, "No space left on device", "somewhere")
 
     with monkeypatch.context() as patch:
@@ -300,20 +303,22 @@ def test_a_job_that_its_launcher_loses(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    launch = BasicLauncher.launch
+    launchers = Plugins.instance().discover(Launcher)
+    (basic,) = [each for each in launchers if each.__name__ == "BasicLauncher"]
+    launch = basic.launch  # type: ignore[attr-defined]
 
     def losing(
-        self: BasicLauncher, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+        self: Launcher, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> list[JobReturn]:
         gone = JobReturn(status=JobStatus.FAILED)
         gone.return_value = RuntimeError("killed by\nsomebody")
         return [gone, *launch(self, job_overrides[1:], initial_job_idx)]
 
-    def dying(self: BasicLauncher, *_: object, **__: object) -> list[JobReturn]:
+    def dying(self: Launcher, *_: object, **__: object) -> list[JobReturn]:
         raise RuntimeError("a worker died")
 
     with monkeypatch.context() as patch:
-        patch.setattr(BasicLauncher, "launch", losing)
+        patch.setattr(basic, "launch", losing)
         assert call(tmp_path, *GRID, *small) == 1
         told = capsys.readouterr().err
         assert curves(tmp_path) == {cell for cell in ALL if cell[0] == "saliency"}
@@ -321,22 +326,29 @@ def test_a_job_that_its_launcher_loses(
         assert told.splitlines()[-1] == (
             "error: 1 failed; the same command again computes what is missing"
         )
-        patch.setattr(BasicLauncher, "launch", dying)
+        patch.setattr(basic, "launch", dying)
         assert call(tmp_path, *GRID, *small) == 1
         assert "a worker died" in capsys.readouterr().err
 
 
 def test_with_joblib_what_fails_in_a_worker_is_told_at_home(
-    small: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    small: tuple[str, ...], tmp_path: Path
 ) -> None:
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
-    words = ("explainer.layer=null,nope", "transform.angle=1,abc", "hydra/launcher=joblib")
-    assert (
-        call(tmp_path, "-m", *small, "explainer=grad_cam", *words, "hydra.launcher.n_jobs=2") == 2
+    launcher = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    words = ("explainer=grad_cam", "explainer.layer=null,nope", "transform.angle=1,abc")
+    root = Path(__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "run.py", "-m", f"results={tmp_path}", *small, *words, *launcher],
+        cwd=root,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(root / "tests"), *sys.path])},
+        capture_output=True,
+        text=True,
+        check=False,
     )
+    assert done.returncode == 2, done.stderr
     assert len(curves(tmp_path)) == 1
-    told = capsys.readouterr().err
-    assert "error: 3 failed, all the rest is complete" in told
+    assert "error: 3 failed, all the rest is complete" in done.stderr
     assert len(failures(tmp_path)) == 3
 
 

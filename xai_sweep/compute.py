@@ -139,6 +139,8 @@ def compute(
         progress = Progress(_title(curves), len(files), done=len(files) - len(todo))
         _predict(cfg, probe, images, [_HandIn(writers), progress])
     seconds = time.perf_counter() - start
+    for writer in writers.values():  # before one of them may turn out not to be complete
+        writer.flush()
     for place, (asked, cell) in cells.items():
         writer = writers[place]
         counts = writer.close(expected=len(files))
