@@ -143,7 +143,7 @@ def test_a_bad_job_does_not_hide_the_others(
     assert [line.split(":")[1].strip() for line in found] == [
         "explainer.layer=nope",
         "explainer.layer=blocks.9",
-        "2 jobs failed, see above",
+        "2 failed, all the rest is complete; why",
     ]
     assert sorted(set(read(tmp_path)["explainer"])) == ["grad_cam", "grad_cam(layer=blocks.5)"]
 
@@ -191,7 +191,7 @@ def test_the_configuration_can_be_seen(tmp_path: Path, capsys: pytest.CaptureFix
     [
         ([], 0, "xai-sweep run --help"),
         (["--help"], 0, "xai-sweep report RESULTS"),
-        (["fly"], 2, "error: fly: must be run, report RESULTS, explainers or preflight"),
+        (["fly"], 2, "error: fly: must be run, report RESULTS, retry RESULTS, expl"),
         (["report", "nowhere"], 2, "error: path=nowhere: "),
     ],
 )
