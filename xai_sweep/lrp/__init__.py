@@ -2,7 +2,8 @@
 
 Read in this order: `rules` (the equations), `layers` and `splits` (how they are computed), `steps`
 and `weightless` (every operation, forward and back), `flow`, `fuse` and `choose` (which nodes
-have relevance, what is fused, which rule where), `plan` (all of it decided), `propagate` (run), `compiled` (run faster).
+have relevance, what is fused, which rule where), `plan` (all of it decided), `propagate` (run),
+`compiled` (run faster).
 """
 
 from xai_sweep.lrp.choose import choices

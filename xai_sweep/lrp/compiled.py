@@ -38,7 +38,7 @@ class Compiled:
         chunks = [
             self._chunk(pixels, classes)
             for pixels, classes in zip(
-                images.split(self.batch), targets.split(self.batch), strict=True
+                torch.split(images, self.batch), torch.split(targets, self.batch), strict=True
             )
         ]
         parts = [torch.cat(parts) for parts in zip(*chunks, strict=True)]
