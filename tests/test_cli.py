@@ -191,8 +191,9 @@ def test_the_configuration_can_be_seen(tmp_path: Path, capsys: pytest.CaptureFix
     [
         ([], 0, "xai-sweep run --help"),
         (["--help"], 0, "xai-sweep report RESULTS"),
-        (["fly"], 2, "error: fly: must be run, report RESULTS, explainers or preflight"),
+        (["fly"], 2, "error: fly: must be run, report RESULTS, representatives RESULTS, expl"),
         (["report", "nowhere"], 2, "error: path=nowhere: "),
+        (["representatives", "nowhere"], 2, "error: path=nowhere: "),
     ],
 )
 def test_the_console_script(
