@@ -15,6 +15,7 @@ from xai_sweep.cells import Cell, make_curve
 from xai_sweep.config import build, check, entries, plain
 from xai_sweep.data import ImageSet, fingerprint
 from xai_sweep.errors import InputError
+from xai_sweep.explainers import Explainer
 from xai_sweep.models import ModelSource
 from xai_sweep.question import Question
 from xai_sweep.report import FIGURES, draw, draw_side_by_side, say, show, track
@@ -71,6 +72,7 @@ def run(cfg: DictConfig, job: Job) -> None:
     store = Store(Path(cfg.results))
     source: ModelSource = build(cfg.model)
     transform: Transform = build(cfg.transform)
+    explainer: Explainer = build(cfg.explainer)
     images: ImageSet = build(cfg.data)
     files = images.files()
     question = Question(
@@ -80,9 +82,10 @@ def run(cfg: DictConfig, job: Job) -> None:
         cfg,
         job.choices,
         parameter=transform.parameter,
-        weights=source.identity() | build(cfg.explainer).identity(),
+        weights=source.identity() | explainer.identity(),
         data=fingerprint(files),
         region_of=question.region_of,
+        run_time=explainer.run_time,
     )
     cells = [Cell(curve, magnitude) for magnitude in transform.magnitudes]
     waiting = [c for c in cells if cfg.force or store.cell(c.folder).manifest() is None]
