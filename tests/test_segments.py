@@ -10,6 +10,7 @@ import pytest
 import torch
 from harness import call, read, rows
 from networks import network
+from PIL import Image
 from torch import Tensor
 
 from xai_sweep.data import Batch, ImageFile
@@ -152,15 +153,33 @@ def test_other_methods_have_no_surrogate(tmp_path: Path) -> None:
     assert found[columns].isna().all(axis=None)
 
 
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        (["explainer.num_samples=3"], "explainer.num_samples=3: must be more than the"),
+        (
+            ["explainer.options={n_segments: 1}"],
+            "explainer.segmentation=slic: found a single superpixel, and LIME needs at least",
+        ),
+        (
+            ["data=folder", "data.root=GREY"],
+            "an image of one colour: hiding its superpixels cha",
+        ),
+    ],
+    ids=["few samples", "one superpixel", "one colour"],
+)
 def test_an_image_that_lime_cannot_explain_is_a_row_that_says_why(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    given: list[str], reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = (*SMALL, "transform.angle=5", "explainer.num_samples=3")
-    assert call(tmp_path, *words) == 2
+    grey = tmp_path / "grey"
+    grey.mkdir()
+    Image.new("RGB", (240, 240), (90, 120, 60)).save(grey / "grey.png")
+    words = [word.replace("GREY", str(grey)) for word in given]
+    assert call(tmp_path / "r", *SMALL, "transform.angle=5", *words) == 2
     line = capsys.readouterr().err.splitlines()[-1]
-    assert "every image failed: ImageError: explainer.num_samples=3: must be more than the" in line
-    found: pd.DataFrame = read(tmp_path)
-    assert found["error"].str.startswith("ImageError: explainer.num_samples=3: must be mo").all()
+    assert f": every image failed: ImageError: {reason}" in line
+    found: pd.DataFrame = read(tmp_path / "r")
+    assert found["error"].str.startswith(f"ImageError: {reason}").all()
 
 
 def test_unknown_segmentation_is_one_line(

@@ -89,6 +89,7 @@ def make_curve(
     weights: Mapping[str, str],
     data: str,
     region_of: Sequence[float],
+    run_time: Sequence[str] = (),
 ) -> Curve:
     """The curve that a job's configuration asks for.
 
@@ -99,12 +100,15 @@ def make_curve(
         weights: what decides the model's weights.
         data: the fingerprint of the images.
         region_of: magnitudes whose regions are intersected with each one's own.
+        run_time: the explainer's parameters that decide no numbers, see `Explainer`.
     """
     groups = ("model", "explainer", "transform", "metric")
     node: dict[str, Any] = {
         group: OmegaConf.to_container(cfg[group], resolve=True) for group in groups
     }
     node["transform"].pop(parameter, None)
+    for name in run_time:
+        node["explainer"].pop(name, None)
     return Curve(
         data=f"{choices['data']}-{data[:8]}",
         model=title("model", choices, node["model"]),

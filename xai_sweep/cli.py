@@ -25,6 +25,8 @@ USAGE = """xai-sweep: how robust are explanations of image classifiers?
   xai-sweep run --help                 the groups and keys
   xai-sweep report RESULTS             table and pictures of finished cells
   xai-sweep retry RESULTS              compute again what failed
+  xai-sweep representatives RESULTS [explainer=lime ...] [--count N]
+                                       images that show most of what explanations look at
   xai-sweep explainers                 the explanation methods, and what is known of each
   xai-sweep preflight [key=value ...]  what the explainer will do with the model, and its cost
 """
@@ -102,6 +104,11 @@ def main() -> None:
         case ["retry", results, *words]:
             with one_line_errors():
                 retry(results, words)
+        case ["representatives", results, *words]:
+            with one_line_errors():
+                from xai_sweep.representatives import representatives
+
+                representatives(results, words)
         case ["explainers"]:
             with one_line_errors():
                 from xai_sweep.catalogue import explainers
@@ -115,11 +122,11 @@ def main() -> None:
         case [] | ["-h"] | ["--help"]:
             print(USAGE)
         case words:
-            print(
-                f"error: {' '.join(words)}: must be run, report RESULTS, retry RESULTS, "
-                "explainers or preflight",
-                file=sys.stderr,
+            commands = (
+                "run, report RESULTS, retry RESULTS, representatives RESULTS, explainers or "
+                "preflight"
             )
+            print(f"error: {' '.join(words)}: must be {commands}", file=sys.stderr)
             sys.exit(2)
 
 
