@@ -56,10 +56,8 @@ def compute_group(group: Group, job: Job, notes: Notes) -> None:
             except Exception as error:
                 notes.add(error, *waiting)
                 return
-            _compute(shared, part, job, store, notes, force=group.cfg.force)
-            for asked in part:
-                is_last = asked.cells[-1] is missing[asked.curve.name][-1]
-                if is_last and not notes.is_bad(asked):
+            for asked in _computed(shared, part, job, store, notes, force=group.cfg.force):
+                if asked.cells[-1] is missing[asked.curve.name][-1]:  # the curve's last
                     desk.hand_in(group.curves[asked.curve.name])
 
 
@@ -77,9 +75,10 @@ def _missing(asked: Asked, store: Store, force: bool) -> list[Cell]:
     return [cell for cell in asked.cells if force or store.cell(cell.folder).manifest() is None]
 
 
-def _compute(
+def _computed(
     shared: "Shared", curves: Sequence[Asked], job: Job, store: Store, notes: Notes, *, force: bool
-) -> None:
+) -> list[Asked]:
+    """Compute some cells, and say of which curves they are complete."""
     from xai_sweep.compute import compute
 
     try:
@@ -88,12 +87,17 @@ def _compute(
         # A full disk is not the fault of one curve.
         if len(curves) == 1 or isinstance(error, OSError):
             notes.add(error, *curves)
-            return
-        # One of them spoils it for the others: apart, each goes on from where it is.
-        for asked in curves:
-            if not notes.stopped:
-                with notes.of(asked):
-                    compute(shared, job.sweep, store, [asked])
+            return []
+    else:
+        return list(curves)
+    # One of them spoils it for the others: apart, each goes on from where it is.
+    complete: list[Asked] = []
+    for asked in curves:
+        if not notes.stopped:
+            with notes.of(asked):
+                compute(shared, job.sweep, store, [asked])
+                complete.append(asked)
+    return complete
 
 
 @dataclass
