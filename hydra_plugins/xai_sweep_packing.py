@@ -108,17 +108,18 @@ class PackingSweeper(BasicSweeper):
 
         assert self.config is not None
         assert self.launcher is not None
-        begin, returns = now(), list[JobReturn]()
+        begin, first, returns = now(), 0, list[JobReturn]()
         failed: list[Failed] = []
         for batch in self.split_overrides_to_chunks(list(map(list, jobs)), self.max_batch_size):
             try:
-                returns += self.launcher.launch(batch, initial_job_idx=len(returns))
+                returns += self.launcher.launch(batch, initial_job_idx=first)
             except USER_ERRORS:
                 raise
             except Exception as error:
                 written = failures(str(self.config.results))
                 failed += [each for each in written if each.time >= begin]
                 failed.append(lost(error))
+            first += len(batch)
         gone: dict[str, Failed] = {}
         for job in returns:
             try:

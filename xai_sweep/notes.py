@@ -32,12 +32,8 @@ class Notes:
         self, sweep: str, results: Path, *, keeps_going: bool, stop: Path | None = None
     ) -> None:
         self.failed: list[Failed] = []
-        self._sweep, self._results, self._keeps_going, self._stop = (
-            sweep,
-            results,
-            keeps_going,
-            stop,
-        )
+        self._sweep, self._results = sweep, results
+        self._keeps_going, self._stop = keeps_going, stop
         self._bad: set[str] = set()
         self._told: set[str] = set()
 
@@ -56,7 +52,7 @@ class Notes:
         try:
             yield
         except Exception as error:
-            self._note(error, " ".join(own), [without(OF_THE_SWEEP, overrides)])
+            self._note(error, " ".join(own) or "the defaults", [without(OF_THE_SWEEP, overrides)])
 
     @contextmanager
     def of(self, *curves: Asked) -> Iterator[None]:
@@ -113,9 +109,8 @@ class Notes:
 
     def _write(self, failed: Failed) -> None:
         try:
-            record(self._results, failed)
             if self._stop is not None:
-                self._stop.parent.mkdir(parents=True, exist_ok=True)
                 self._stop.touch()
+            record(self._results, failed)
         except OSError as error:  # a full disk is often the failure itself
             print(f"warning: no record of a failure: {told(error)}", file=sys.stderr)

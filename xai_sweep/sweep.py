@@ -28,16 +28,15 @@ def run(cfg: DictConfig, job: Job) -> list[Failed]:
     stop = job.output.parent / STOPPED if job.several and cfg.on_error == "stop" else None
     notes = Notes(job.sweep, Path(cfg.results), keeps_going=job.several, stop=stop)
     groups = Groups()
-    composer = Composer.of_the_running_job() if job.several else None
-    for own in _pack(cfg):
-        if not notes.stopped:
-            overrides = (*job.overrides, *own)
-            with notes.of_point(overrides, own or overrides):
-                groups.add(
-                    composer.point(overrides)
-                    if composer and own
-                    else Point(cfg, job.choices, overrides)
-                )
+    if cfg.pack is None:
+        with notes.of_point(job.overrides, job.overrides):
+            groups.add(Point(cfg, job.choices, job.overrides))
+    else:
+        composer = Composer.of_the_running_job()
+        for own in _pack(cfg):
+            if not notes.stopped:
+                with notes.of_point((*job.overrides, *own), own):
+                    groups.add(composer.point((*job.overrides, *own)))
     for group in groups.all():
         if not notes.stopped:
             compute_group(group, job, notes)
@@ -48,4 +47,4 @@ def _pack(cfg: DictConfig) -> list[Overrides]:
     """What each point of a job's grid adds to the job's own overrides."""
     # As it stands there: an interpolation in it is not one of this configuration.
     pack = OmegaConf.to_container(cfg, resolve=False)["pack"]  # type: ignore[index,call-overload]
-    return [()] if pack is None else [tuple(own) for own in pack]
+    return [tuple(own) for own in pack]

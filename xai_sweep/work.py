@@ -54,8 +54,8 @@ def compute_group(group: Group, job: Job, notes: Notes) -> None:
                     desk.open(asked)
                 shared = shared or prepare(group, store)
             except Exception as error:
-                notes.add(error, *waiting)
-                return
+                notes.add(error, *(part if shared else waiting))
+                continue
             for asked in _computed(shared, part, job, store, notes, force=group.cfg.force):
                 if asked.cells[-1] is missing[asked.curve.name][-1]:  # the curve's last
                     desk.hand_in(group.curves[asked.curve.name])
