@@ -5,7 +5,8 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
+from pathlib import Path
 from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
@@ -156,6 +157,12 @@ def title(group: str, choices: Mapping[str, str], node: Mapping[str, Any]) -> st
 
 def _written(entry: str) -> dict[str, Any]:
     """What stands in an entry's yaml."""
-    loaded = OmegaConf.to_container(OmegaConf.load(CONF / f"{entry}.yaml"))
+    return dict(_loaded(CONF / f"{entry}.yaml"))
+
+
+@cache
+def _loaded(path: Path) -> dict[str, Any]:
+    # Reading it takes as long as all the rest of naming a curve, and a job may name hundreds.
+    loaded = OmegaConf.to_container(OmegaConf.load(path))
     assert isinstance(loaded, dict)
     return cast(dict[str, Any], loaded)

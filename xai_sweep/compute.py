@@ -6,9 +6,11 @@ import os
 import platform
 import signal
 import sys
+import textwrap
 import time
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pytorch_lightning as pl
@@ -16,56 +18,96 @@ import torch
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import BasePredictionWriter
 
-from xai_sweep.cells import Cell
-from xai_sweep.config import build, plain
+from xai_sweep.asked import Asked, Group
+from xai_sweep.config import build
 from xai_sweep.data import ImageFile
 from xai_sweep.data.module import ImageModule
 from xai_sweep.errors import InputError
 from xai_sweep.explainers import Accounted, Explainer, Fittable
 from xai_sweep.fitting import fitted
 from xai_sweep.manifest import constant_columns, manifest
-from xai_sweep.models import Classifier, ModelSource, load, sample
+from xai_sweep.models import Classifier, load, sample
 from xai_sweep.probe import Probe
 from xai_sweep.progress import Progress
-from xai_sweep.question import Question
 from xai_sweep.results import Store
 from xai_sweep.results.writer import CellWriter
-from xai_sweep.transforms import Transform
 
-# Images the loader hands over at once: enough to fill the batches of a slow or a fast device.
+# Images the loader hands over at once: enough to fill the batches of a slow or a fast device,
 _LOADED = {"cpu": 8, "cuda": 64}
+# fewer where so many cells want to draw them that their heatmaps would fill the memory.
+_CELLS_DRAWN = 10
 # Heatmaps are large, so fewer images share a file if all are kept.
 _SHARD_WITH_HEATMAPS = 32
 # From glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
-def compute(
-    cfg: DictConfig,
-    sweep: str,
-    store: Store,
-    cells: Sequence[Cell],
-    files: Sequence[ImageFile],
-    source: ModelSource,
-    transform: Transform,
-    question: Question,
-) -> None:
-    """Fill unfinished cells of one curve; images whose rows are there already are left out."""
+@dataclass(frozen=True, eq=False)
+class Shared:
+    """What the curves of a group have in common.
+
+    Attributes:
+        cfg: the configuration; what it says of the change does not count.
+        device: ``cpu`` or ``cuda``.
+        files: the images.
+        classifier: the network, loaded.
+        explainer: the method, fitted if it has to be.
+        notes: what it says of this network.
+    """
+
+    cfg: DictConfig
+    device: str
+    files: Sequence[ImageFile]
+    classifier: Classifier
+    explainer: Explainer
+    notes: Mapping[str, Any]
+
+
+def prepare(group: Group, store: Store) -> Shared:
+    """Load the network and make the method ready for it, once for all curves of a group.
+
+    Raises:
+        InputError: the network cannot be had or explained, or the device is not there.
+    """
+    cfg = group.cfg
     device = _device(cfg.device)
     _keep_freed_memory()
     explainer = build(cfg.explainer)
-    metrics = {name: build(node) for name, node in cfg.metric.items()}
-    classifier = load(source)
+    classifier = load(group.source)
     if isinstance(explainer, Fittable):
         classifier.module.to(device)
-        explainer = fitted(explainer, classifier, files, store.root, cells[0].curve.science)
+        # What decides a fit is the same for all curves of a group.
+        science = next(iter(group.curves.values())).curve.science
+        explainer = fitted(explainer, classifier, group.files, store.root, science)
     notes = _checked(explainer, classifier)
+    return Shared(cfg, device, group.files, classifier, explainer, notes)
+
+
+def compute(
+    shared: Shared, sweep: str, store: Store, curves: Sequence[Asked], *, force: bool = False
+) -> None:
+    """Fill unfinished cells of some curves; images whose rows are there already are left out.
+
+    Args:
+        shared: what the curves have in common.
+        sweep: the name of the multirun, or of the single run.
+        store: the results folder.
+        curves: all of their cells are computed.
+        force: leave no image out.
+    """
+    cfg, files = shared.cfg, shared.files
+    metrics = {name: build(node) for name, node in cfg.metric.items()}
     keep_worst = cfg.keep_worst if cfg.keep_heatmaps == "worst" else None
+    cells = {
+        (index, cell.magnitude): (asked, cell)
+        for index, asked in enumerate(curves)
+        for cell in asked.cells
+    }
     writers = {}
-    for cell in cells:
+    for place, (_, cell) in cells.items():
         folder = store.cell(cell.folder)
-        done = folder.begin(force=cfg.force)
-        writers[cell.magnitude] = CellWriter(
+        done = folder.begin(force=force)
+        writers[place] = CellWriter(
             folder,
             done,
             constant_columns(cell, sweep),
@@ -77,31 +119,41 @@ def compute(
     finished = frozenset.intersection(*(writer.done for writer in writers.values()))
     todo = [file for file in files if file.image_id not in finished]
     probe = Probe(
-        classifier,
-        explainer,
-        transform,
-        list(writers),
+        shared.classifier,
+        shared.explainer,
+        [asked.change for asked in curves],
         metrics,
-        question,
         batch_size=None if cfg.batch_size == "auto" else cfg.batch_size,
         draws=cfg.keep_heatmaps != "none",
     )
     images = ImageModule(
         todo,
-        classifier.preprocess,
-        batch_size=_LOADED[device] if cfg.batch_size == "auto" else cfg.batch_size,
-        workers=_workers(len(todo), device) if cfg.workers == "auto" else cfg.workers,
+        shared.classifier.preprocess,
+        batch_size=_loaded(shared.device, len(cells), probe.draws)
+        if cfg.batch_size == "auto"
+        else cfg.batch_size,
+        workers=_workers(len(todo), shared.device) if cfg.workers == "auto" else cfg.workers,
     )
     start = time.perf_counter()
     if todo:
-        progress = Progress(cells[0].curve.title, len(files), done=len(files) - len(todo))
+        progress = Progress(_title(curves), len(files), done=len(files) - len(todo))
         _predict(cfg, probe, images, [_HandIn(writers), progress])
     seconds = time.perf_counter() - start
-    for cell in cells:
-        writer = writers[cell.magnitude]
+    for writer in writers.values():  # before one of them may turn out not to be complete
+        writer.flush()
+    for place, (asked, cell) in cells.items():
+        writer = writers[place]
         counts = writer.close(expected=len(files))
-        of_cell = manifest(cell, plain(cfg), device, counts, seconds, notes)
+        config = asked.configs[cell.folder]
+        of_cell = manifest(cell, config, shared.device, counts, seconds, shared.notes)
         writer.folder.finish(of_cell, keep_worst)
+
+
+def _title(curves: Sequence[Asked]) -> str:
+    """What is computed, for the progress bar: what the curves share stands there once."""
+    first = curves[0].curve
+    transforms = ", ".join(dict.fromkeys(asked.curve.transform for asked in curves))
+    return f"{first.model} · {first.explainer} · {textwrap.shorten(transforms, 80)}"
 
 
 def _checked(explainer: Explainer, classifier: Classifier) -> dict[str, Any]:
@@ -122,7 +174,7 @@ def _checked(explainer: Explainer, classifier: Classifier) -> dict[str, Any]:
 class _HandIn(BasePredictionWriter):
     """Gives every comparison to the writer of its cell."""
 
-    def __init__(self, writers: Mapping[float, CellWriter]) -> None:
+    def __init__(self, writers: Mapping[tuple[int, float], CellWriter]) -> None:
         super().__init__("batch")
         self.writers = writers
 
@@ -137,7 +189,7 @@ class _HandIn(BasePredictionWriter):
         dataloader_idx: int,
     ) -> None:
         for comparison in prediction:
-            self.writers[comparison.magnitude].add(
+            self.writers[comparison.change, comparison.magnitude].add(
                 comparison.image_id, comparison.rows, comparison.drawing
             )
         if trainer.received_sigterm:  # which Lightning only takes down when it predicts
@@ -195,6 +247,11 @@ def _device(asked: str) -> str:
     if asked == "cuda" and not available:
         raise InputError("device", asked, "no CUDA device is available; must be auto or cpu")
     return "cuda" if available and asked != "cpu" else "cpu"
+
+
+def _loaded(device: str, cells: int, draws: bool) -> int:
+    fewer = max(1, cells // _CELLS_DRAWN) if draws else 1
+    return max(4, _LOADED[device] // fewer)
 
 
 def _workers(images: int, device: str) -> int:

@@ -1,0 +1,174 @@
+"""The curves of a group: compute what is missing, hand in each curve, note what fails."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from xai_sweep.asked import Asked, Group
+from xai_sweep.cells import Cell
+from xai_sweep.config import build
+from xai_sweep.errors import InputError
+from xai_sweep.job import Job
+from xai_sweep.notes import Notes
+from xai_sweep.report import FIGURES, draw, draw_side_by_side, say, show, track
+from xai_sweep.results import Store
+from xai_sweep.results import load as load_rows
+from xai_sweep.results.failures import forget
+from xai_sweep.tracking import Logger, Tracker
+
+if TYPE_CHECKING:
+    from xai_sweep.compute import Shared
+
+# So many cells share a pass over the images. Each holds heatmaps of its worst images in memory,
+# about 30 MB; the clean images are explained again for every so many only.
+CELLS_AT_ONCE = 32
+
+
+def compute_group(group: Group, job: Job, notes: Notes) -> None:
+    """Compute the missing cells of curves that share model, data and explainer; then report."""
+    curves = list(group.curves.values())
+    with notes.of(*curves):
+        store = Store(Path(group.cfg.results))
+        missing = {asked.curve.name: _missing(asked, store, group.cfg.force) for asked in curves}
+    if any(map(notes.is_bad, curves)):
+        return
+    desk = _Desk(group, store, job, notes, {name: len(cells) for name, cells in missing.items()})
+    for asked in curves:
+        if not missing[asked.curve.name]:
+            desk.hand_in(asked)
+    waiting = [asked.only(cells) for asked in curves if (cells := missing[asked.curve.name])]
+    shared: Shared | None = None
+    with desk:
+        for portion in passes(waiting, CELLS_AT_ONCE):
+            part = [asked for asked in portion if not notes.is_bad(asked)]
+            if notes.stopped or not part:
+                continue
+            # Lightning takes seconds to import, which a job with nothing to do need not pay.
+            from xai_sweep.compute import prepare
+
+            try:
+                for asked in part:
+                    desk.open(asked)
+                shared = shared or prepare(group, store)
+            except Exception as error:
+                notes.add(error, *waiting)
+                return
+            _compute(shared, part, job, store, notes, force=group.cfg.force)
+            for asked in part:
+                is_last = asked.cells[-1] is missing[asked.curve.name][-1]
+                if is_last and not notes.is_bad(asked):
+                    desk.hand_in(group.curves[asked.curve.name])
+
+
+def passes(curves: Sequence[Asked], most: int) -> Iterator[list[Asked]]:
+    """The same cells in portions; a curve may be in several."""
+    cells = [(asked, cell) for asked in curves for cell in asked.cells]
+    for start in range(0, len(cells), most):
+        portion: dict[str, tuple[Asked, list[Cell]]] = {}
+        for asked, cell in cells[start : start + most]:
+            portion.setdefault(asked.curve.name, (asked, []))[1].append(cell)
+        yield [asked.only(some) for asked, some in portion.values()]
+
+
+def _missing(asked: Asked, store: Store, force: bool) -> list[Cell]:
+    return [cell for cell in asked.cells if force or store.cell(cell.folder).manifest() is None]
+
+
+def _compute(
+    shared: "Shared", curves: Sequence[Asked], job: Job, store: Store, notes: Notes, *, force: bool
+) -> None:
+    from xai_sweep.compute import compute
+
+    try:
+        compute(shared, job.sweep, store, curves, force=force)
+    except Exception as error:
+        # A full disk is not the fault of one curve.
+        if len(curves) == 1 or isinstance(error, OSError):
+            notes.add(error, *curves)
+            return
+        # One of them spoils it for the others: apart, each goes on from where it is.
+        for asked in curves:
+            if not notes.stopped:
+                with notes.of(asked):
+                    compute(shared, job.sweep, store, [asked])
+
+
+@dataclass
+class _Desk:
+    """Where curves are handed in: rows to the screen, pictures, and the log of each."""
+
+    group: Group
+    store: Store
+    job: Job
+    notes: Notes
+    computed: Mapping[str, int]
+    _open: dict[str, Tracker] = field(default_factory=dict)
+
+    def __enter__(self) -> "_Desk":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """What was not handed in has failed."""
+        for tracker in self._open.values():
+            tracker.finish(exit_code=1)
+        self._open.clear()
+
+    def open(self, asked: Asked) -> None:
+        """Open a curve's log, if it is not open."""
+        name = asked.curve.name
+        if name in self._open:
+            return
+        logger: Logger = build(self.group.cfg.logger)
+        folder = self.job.output / "log"
+        if len(self.group.curves) > 1:
+            folder /= name
+        tracker = logger.start(folder, name=asked.curve.title, group=self.job.sweep)
+        self._open[name] = tracker
+        tracker.config(asked.config)
+
+    def hand_in(self, asked: Asked) -> None:
+        """Show a complete curve, and finish its log."""
+        with self.notes.of(asked):
+            self._hand_in(asked)
+
+    def _hand_in(self, asked: Asked) -> None:
+        cfg, name = self.group.cfg, asked.curve.name
+        rows = self._rows(asked)
+        places: dict[str, object] = {
+            "rows": self.store.root / "cells",
+            "pictures": self.store.root / FIGURES / name if cfg.pictures else None,
+        }
+        if name in self._open:
+            pictures = draw(self.store.root, name, cfg.strips) if cfg.pictures else {}
+            if cfg.side_by_side:
+                pictures |= draw_side_by_side(self.store.root)
+            track(self._open[name], rows, pictures)
+            _refuse_if_all_failed(rows, asked.curve.data)
+            tracker = self._open.pop(name)
+            tracker.finish()
+            places["log"] = tracker.location
+        show(rows)
+        say(cells=len(asked.cells), computed=self.computed[name], places=places)
+        _refuse_if_all_failed(rows, asked.curve.data)
+        self._forget(asked)
+
+    def _rows(self, asked: Asked) -> pd.DataFrame:
+        frames = [load_rows(self.store.cell(cell.folder).path) for cell in asked.cells]
+        return pd.concat(frames, ignore_index=True)
+
+    def _forget(self, asked: Asked) -> None:
+        """Remove earlier records of failures that no longer hold."""
+        forget(
+            self.store.root,
+            asked.curve.name,
+            asked.overrides,
+            lambda folder: self.store.cell(folder).manifest() is not None,
+        )
+
+
+def _refuse_if_all_failed(rows: pd.DataFrame, data: str) -> None:
+    if rows["error"].notna().all():
+        raise InputError("data", data, f"every image failed: {rows['error'].iloc[0]}")
