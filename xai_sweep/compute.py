@@ -9,6 +9,7 @@ import sys
 import time
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pytorch_lightning as pl
@@ -29,6 +30,7 @@ from xai_sweep.probe import Probe
 from xai_sweep.progress import Progress
 from xai_sweep.question import Question
 from xai_sweep.results import Store
+from xai_sweep.results.lease import LeaseLostError
 from xai_sweep.results.writer import CellWriter
 from xai_sweep.transforms import Transform
 
@@ -99,9 +101,10 @@ def compute(
     seconds = time.perf_counter() - start
     for cell in cells:
         writer = writers[cell.magnitude]
-        counts = writer.close(expected=len(files))
-        of_cell = manifest(cell, plain(cfg), device, counts, seconds, notes)
-        writer.folder.finish(of_cell, keep_worst)
+        with suppress(LeaseLostError):  # another job has taken over, and completes it
+            counts = writer.close(expected=len(files))
+            of_cell = manifest(cell, plain(cfg), device, counts, seconds, notes)
+            writer.folder.finish(of_cell, keep_worst)
 
 
 def _checked(explainer: Explainer, classifier: Classifier) -> dict[str, Any]:

@@ -66,6 +66,7 @@ class Root:
     side_by_side: bool = MISSING
     strips: int = MISSING
     shard_images: int = MISSING
+    lease_seconds: int = MISSING
 
     device: str = MISSING
     batch_size: Any = MISSING
@@ -106,7 +107,8 @@ def check(cfg: DictConfig) -> None:
     for key, allowed in _CHOICES.items():
         if cfg[key] not in allowed:
             raise InputError(key, cfg[key], f"must be one of {', '.join(allowed)}")
-    for key, least in (("ranks", 1), ("keep_worst", 1), ("shard_images", 1), ("strips", 0)):
+    leasts = {"ranks": 1, "keep_worst": 1, "shard_images": 1, "strips": 0, "lease_seconds": 1}
+    for key, least in leasts.items():
         if cfg[key] < least:
             raise InputError(key, cfg[key], f"must be at least {least}")
     if not 0 <= cfg.seed < 2**63:

@@ -20,6 +20,7 @@ from xai_sweep.question import Question
 from xai_sweep.report import FIGURES, draw, draw_side_by_side, say, show, track
 from xai_sweep.results import Store
 from xai_sweep.results import load as load_rows
+from xai_sweep.results.turns import turns
 from xai_sweep.tracking import Logger, Tracker
 from xai_sweep.transforms import Transform
 from xai_sweep.transforms.base import as_magnitudes
@@ -85,7 +86,12 @@ def run(cfg: DictConfig, job: Job) -> None:
         region_of=question.region_of,
     )
     cells = [Cell(curve, magnitude) for magnitude in transform.magnitudes]
-    waiting = [c for c in cells if cfg.force or store.cell(c.folder).manifest() is None]
+    waiting = {
+        cell.folder: cell
+        for cell in cells
+        if cfg.force or store.cell(cell.folder).manifest() is None
+    }
+    computed = 0
     places: dict[str, object] = {
         "rows": store.root / "cells",
         "pictures": store.root / FIGURES / curve.name if cfg.pictures else None,
@@ -95,7 +101,10 @@ def run(cfg: DictConfig, job: Job) -> None:
         from xai_sweep.compute import compute
 
         with _tracking(cfg, job, curve.title) as tracker:
-            compute(cfg, job.sweep, store, waiting, files, source, transform, question)
+            for names in turns(store, list(waiting), cfg.lease_seconds, cfg.force):
+                mine = [waiting[name] for name in names]
+                compute(cfg, job.sweep, store, mine, files, source, transform, question)
+                computed += len(mine)
             rows = _rows(store, cells)
             pictures = draw(store.root, curve.name, cfg.strips) if cfg.pictures else {}
             if cfg.side_by_side:
@@ -106,7 +115,7 @@ def run(cfg: DictConfig, job: Job) -> None:
     else:
         rows = _rows(store, cells)
     show(rows)
-    say(cells=len(cells), computed=len(waiting), places=places)
+    say(cells=len(cells), computed=computed, places=places)
     _refuse_if_all_failed(rows, curve.data)
 
 
