@@ -33,6 +33,11 @@ USAGE = """xai-sweep: how robust are explanations of image classifiers?
   xai-sweep run [-m] [key=value ...]   run a job, or with -m a grid of jobs
   xai-sweep run --help                 the groups and keys
   xai-sweep report RESULTS             table and pictures of finished cells
+  xai-sweep status RESULTS [key=value ...] [--watch]
+                                       done, running, failed and missing cells of a sweep
+  xai-sweep verify [--repair] RESULTS  is every row there, and as it was written?
+  xai-sweep compact RESULTS            many small files of finished cells as few large ones
+  xai-sweep prune [--yes] RESULTS      list what killed jobs left behind; --yes removes it
   xai-sweep explainers                 the explanation methods, and what is known of each
   xai-sweep preflight [key=value ...]  what the explainer will do with the model, and its cost
 """
@@ -87,6 +92,9 @@ def main() -> None:
                 from xai_sweep.report import report_folder
 
                 report_folder(results)
+        case [("status" | "verify" | "compact" | "prune") as command, *words]:
+            with one_line_errors():
+                sys.exit(upkeep(command, words))
         case ["explainers"]:
             with one_line_errors():
                 from xai_sweep.catalogue import explainers
@@ -101,10 +109,39 @@ def main() -> None:
             print(USAGE)
         case words:
             print(
-                f"error: {' '.join(words)}: must be run, report RESULTS, explainers or preflight",
+                f"error: {' '.join(words)}: must be run, report, status, verify, compact or prune "
+                "RESULTS, explainers or preflight",
                 file=sys.stderr,
             )
             sys.exit(2)
+
+
+def upkeep(command: str, words: list[str]) -> int:
+    """The commands that look after a results folder.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        InputError: not one results folder, or a word too many.
+    """
+    from xai_sweep import upkeep as tell
+
+    flag = {"status": "--watch", "verify": "--repair", "prune": "--yes"}.get(command, "")
+    rest = [word for word in words if word not in (flag, "-m", "--multirun")]
+    if not rest or (len(rest) > 1 and command != "status"):
+        flags = f" [{flag}]" if flag else ""
+        raise InputError(command, " ".join(words), f"must be xai-sweep {command}{flags} RESULTS")
+    match command:
+        case "status":
+            tell.print_status(rest[0], with_controls(rest[1:]), flag in words)
+        case "verify":
+            return tell.print_verdict(rest[0], flag in words)
+        case "compact":
+            tell.print_compaction(rest[0])
+        case _:
+            tell.print_leftovers(rest[0], flag in words)
+    return 0
 
 
 @contextmanager

@@ -66,7 +66,7 @@ class Root:
     side_by_side: bool = MISSING
     strips: int = MISSING
     shard_images: int = MISSING
-    lease_seconds: int = MISSING
+    lease_seconds: float = MISSING
 
     device: str = MISSING
     batch_size: Any = MISSING

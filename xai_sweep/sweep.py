@@ -16,6 +16,7 @@ from xai_sweep.config import build, check, entries, plain
 from xai_sweep.data import ImageSet, fingerprint
 from xai_sweep.errors import InputError
 from xai_sweep.models import ModelSource
+from xai_sweep.planned import register
 from xai_sweep.question import Question
 from xai_sweep.report import FIGURES, draw, draw_side_by_side, say, show, track
 from xai_sweep.results import Store
@@ -86,6 +87,7 @@ def run(cfg: DictConfig, job: Job) -> None:
         region_of=question.region_of,
     )
     cells = [Cell(curve, magnitude) for magnitude in transform.magnitudes]
+    register(store.root, cells, len(files))
     waiting = {
         cell.folder: cell
         for cell in cells

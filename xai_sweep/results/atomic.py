@@ -38,10 +38,14 @@ def write_json(
     path: Path, content: Mapping[str, object], before: Callable[[], None] = lambda: None
 ) -> None:
     """Write a JSON object, completely or not at all; `before` runs last and may raise."""
-    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     with replacing(path) as file:
-        file.write(text.encode())
+        file.write(as_json(content))
         before()
+
+
+def as_json(content: Mapping[str, object]) -> bytes:
+    """A JSON object as the text of a file."""
+    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def read_json(path: Path) -> dict[str, object] | None:

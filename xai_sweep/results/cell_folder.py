@@ -1,9 +1,7 @@
 """The folder of one cell: numbered shards, heatmaps beside them, and the manifest, written last."""
 
-import hashlib
 import logging
-import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +14,15 @@ from xai_sweep.results.atomic import TEMPORARY, read_json, replacing, write_json
 from xai_sweep.results.heatmaps import Heatmaps, worst_of
 from xai_sweep.results.lease import Lease
 from xai_sweep.results.schema import SCHEMA_VERSION, conforming, metric_columns, table
+from xai_sweep.results.shards import (
+    damaged_shards,
+    described,
+    image_ids,
+    is_intact,
+    listed_shards,
+    number,
+    numbered,
+)
 
 MANIFEST = "_manifest.json"
 WORST = "_heatmaps-worst.npz"
@@ -43,7 +50,7 @@ class CellFolder:
 
     def shards(self) -> list[Path]:
         """The shards that are there, listed in a manifest or not."""
-        return _numbered(self.path.glob("rows-*.parquet"))
+        return numbered(self.path.glob("rows-*.parquet"))
 
     def heatmap_files(self) -> list[Path]:
         """The files of heatmaps; an image that is in two of them is the same in both."""
@@ -82,18 +89,17 @@ class CellFolder:
         done: set[str] = set()
         self._accepted.clear()
         for shard in self.shards():
-            images = image_ids(shard) if _is_intact(self._heatmaps_of(shard)) else None
+            images = image_ids(shard) if is_intact(self._heatmaps_of(shard)) else None
             if images is None:
                 log.warning("%s is half-written or damaged: its images are computed again", shard)
             if images is None or images & done:
-                self._remove(shard)
+                self.remove(shard)
             else:
                 done |= images
                 self._accepted.add(shard.name)
-        for part in self._parts():
-            if not done.issuperset(Heatmaps.images_of(part) or {""}):
-                part.unlink(missing_ok=True)
-        if not _is_intact(self.path / WORST):
+        for part in self._without_rows(done):
+            part.unlink(missing_ok=True)
+        if not is_intact(self.path / WORST):
             log.warning("%s is damaged: its heatmaps are lost", self.path / WORST)
             (self.path / WORST).unlink()
         return frozenset(done)
@@ -114,9 +120,7 @@ class CellFolder:
             ValueError: the rows do not match the schema.
         """
         content = conforming(rows) if isinstance(rows, pa.Table) else table(rows)
-        numbers = [_number(file) for file in [*self.shards(), *self._parts()]]
-        owner = f"-{self.lease.owner}" if self.lease else ""
-        shard = self.path / f"rows-{max(numbers, default=-1) + 1:05d}{owner}.parquet"
+        shard = self.next_shard()
         with self._fenced():
             if heatmaps is not None:
                 with replacing(self._heatmaps_of(shard)) as file:
@@ -126,6 +130,33 @@ class CellFolder:
                 self._check()
         self._withdraw_if_late(shard)
         return shard
+
+    def next_shard(self) -> Path:
+        """The name of a shard that is not there yet."""
+        numbers = [number(file) for file in [*self.shards(), *self._parts()]]
+        owner = f"-{self.lease.owner}" if self.lease else ""
+        return self.path / f"rows-{max(numbers, default=-1) + 1:05d}{owner}.parquet"
+
+    def unlisted(self) -> list[Path]:
+        """The shards of a complete cell that its manifest does not list; they count nothing."""
+        manifest = self.manifest()
+        if manifest is None:
+            return []
+        listed = listed_shards(self.path, manifest)
+        return [shard for shard in self.shards() if shard not in listed]
+
+    def orphans(self) -> list[Path]:
+        """Files of heatmaps that are damaged, or of images without rows."""
+        if all(self._shard_of(part).exists() for part in self._parts()):
+            return []
+        return self._without_rows({name for s in self.shards() for name in image_ids(s) or ()})
+
+    def _without_rows(self, done: Set[str]) -> list[Path]:
+        return [
+            part
+            for part in self._parts()
+            if not done >= (Heatmaps.images_of(part) or {"damaged, and no image"})
+        ]
 
     def counts(self) -> dict[str, int]:
         """How many images have rows here, and how many of them failed."""
@@ -178,7 +209,7 @@ class CellFolder:
 
     def _remove_all_but(self, shards: Sequence[Path]) -> None:
         for shard in set(self.shards()).difference(shards):
-            self._remove(shard)
+            self.remove(shard)
 
     def _withdraw_if_late(self, shard: Path) -> None:
         """Take a shard back that was written into a cell which another job has completed."""
@@ -187,7 +218,7 @@ class CellFolder:
         manifest = read_json(self.path / MANIFEST)
         # Without a manifest whoever has the cell now decides.
         if manifest is not None and shard not in listed_shards(self.path, manifest):
-            self._remove(shard)
+            self.remove(shard)
         self.lease.check()
 
     def _check(self) -> None:
@@ -203,7 +234,8 @@ class CellFolder:
             self._check()
             raise
 
-    def _remove(self, shard: Path) -> None:
+    def remove(self, shard: Path) -> None:
+        """Remove a shard and the heatmaps that were written with it."""
         shard.unlink(missing_ok=True)
         self._heatmaps_of(shard).unlink(missing_ok=True)
 
@@ -219,60 +251,10 @@ class CellFolder:
             part.unlink()
 
     def _parts(self) -> list[Path]:
-        return _numbered(self.path.glob("_heatmaps-*.npz"))
+        return numbered(self.path.glob("_heatmaps-*.npz"))
 
     def _heatmaps_of(self, shard: Path) -> Path:
         return self.path / f"_heatmaps{shard.stem.removeprefix('rows')}.npz"
 
-
-def image_ids(shard: Path) -> set[str] | None:
-    """The images of a shard; None if any part of it is damaged."""
-    try:
-        rows = pq.ParquetFile(shard, page_checksum_verification=True).read()
-    except (OSError, ValueError):
-        return None
-    return set(rows["image_id"].to_pylist()) if "image_id" in rows.column_names else None
-
-
-def listed_shards(folder: Path, manifest: Mapping[str, object]) -> dict[Path, int]:
-    """The shards that a manifest lists, with their sizes in bytes."""
-    shards = manifest["shards"]
-    assert isinstance(shards, list)
-    return {folder / shard["name"]: shard["bytes"] for shard in shards}
-
-
-def damaged_shards(folder: Path, manifest: Mapping[str, object]) -> list[Path]:
-    """The listed shards that are not there with the listed size."""
-    sizes = listed_shards(folder, manifest)
-    return [shard for shard, size in sizes.items() if _size(shard) != size]
-
-
-def _size(file: Path) -> int | None:
-    return file.stat().st_size if file.is_file() else None
-
-
-def _is_intact(heatmaps: Path) -> bool:
-    """Whether an npz file is readable to its end, or there is none."""
-    try:
-        with zipfile.ZipFile(heatmaps) as archive:
-            return archive.testzip() is None
-    except FileNotFoundError:
-        return True
-    except (OSError, zipfile.BadZipFile):
-        return False
-
-
-def _number(file: Path) -> int:
-    return int(file.stem.split("-")[1])
-
-
-def _numbered(files: Iterable[Path]) -> list[Path]:
-    ours = [file for file in files if file.stem.split("-")[1].isdecimal()]
-    return sorted(ours, key=lambda file: (_number(file), file.name))
-
-
-def described(shard: Path, rows: int) -> dict[str, object]:
-    """What a manifest says of a shard."""
-    with shard.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"name": shard.name, "rows": rows, "bytes": shard.stat().st_size, "sha256": sha256}
+    def _shard_of(self, part: Path) -> Path:
+        return self.path / f"rows{part.stem.removeprefix('_heatmaps')}.parquet"

@@ -9,6 +9,7 @@
 All that is no row begins with an underscore, so that the folder reads as one parquet data set.
 """
 
+import os
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,6 +66,31 @@ class Store:
         folder = CellFolder(self.root / CELLS / name, self.leases.get(name))
         check_version("results", self.root, folder.path / MANIFEST)
         return folder
+
+
+def opened(path: str | Path) -> Path:
+    """A results folder that is there, to look at or to tidy up.
+
+    Raises:
+        InputError: it is none, or holds results of another schema version.
+    """
+    path = Path(path)
+    if not (path / CELLS).is_dir() or read_json(path / MARKER) is None:
+        raise InputError("path", path, f"a results folder; there is no {MARKER} in it")
+    check_version("path", path, path / MARKER)
+    return path
+
+
+def cell_folders(results: Path) -> list[CellFolder]:
+    """The cells of a results folder, in order of their names.
+
+    Raises:
+        InputError: one of them is of another schema version.
+    """
+    folders = sorted(Path(entry) for entry in os.scandir(results / CELLS) if entry.is_dir())
+    for folder in folders:
+        check_version("path", results, folder / MANIFEST)
+    return [CellFolder(folder) for folder in folders]
 
 
 def check_version(key: str, path: Path, file: Path) -> None:

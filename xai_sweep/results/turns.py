@@ -122,5 +122,5 @@ def turns(
                 yield group
                 lost = mine.release(group)
                 left = [name for name in left if name not in group or name in lost]
-            else:
+            elif left := mine.missing(left):
                 mine.wait(left)
