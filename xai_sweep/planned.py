@@ -65,7 +65,8 @@ def grid(words: Sequence[str]) -> list[Planned]:
         HydraException: a word that Hydra does not understand.
     """
     given = _axes([word for word in words if not word.startswith("-")])
-    found: list[Planned] = []
+    # Two points may ask for the same cell; the same question about other images is another one.
+    found: dict[tuple[str, ...], Planned] = {}
     with initialize_config_dir(str(CONF), version_base="1.3"):
         experiments = {key: given.pop(key) for key in [*given] if _head(key) == "experiment"}
         for experiment in _product(experiments):
@@ -76,8 +77,10 @@ def grid(words: Sequence[str]) -> list[Planned]:
             }
             rest = {key: axes[key] for key in axes if not any(key in of for of in groups.values())}
             for common in _product(rest):
-                found += _cells([*experiment, *common], groups)
-    return found
+                data = [word for word in common if _head(word.partition("=")[0]) == "data"]
+                for cell in _cells([*experiment, *common], groups):
+                    found[*data, cell.asked] = cell
+    return list(found.values())
 
 
 def _cells(common: Sequence[str], groups: Mapping[str, Axes]) -> Iterator[Planned]:

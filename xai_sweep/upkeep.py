@@ -3,6 +3,7 @@
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -13,7 +14,7 @@ from xai_sweep.cells import NUMBERS
 from xai_sweep.planned import grid
 from xai_sweep.results.compact import compact
 from xai_sweep.results.prune import leftovers, remove
-from xai_sweep.results.status import STATES, CellStatus, left, status
+from xai_sweep.results.status import STATES, CellStatus, failed_cells, left, status
 from xai_sweep.results.store import CELLS, opened
 from xai_sweep.results.verify import repair, verify
 
@@ -37,17 +38,26 @@ def print_status(results: str, words: Sequence[str], watch: bool = False) -> Non
     wanted = grid(words) if words else None
     cells = status(folder, wanted)
     if not watch:
-        Console().print(picture(cells))
+        Console().print(_shown(folder, cells))
         return
-    with Live(picture(cells), auto_refresh=False) as live:
+    with Live(_shown(folder, cells), auto_refresh=False) as live:
         while any(cell.state in ("running", "missing") for cell in cells):
             time.sleep(_WATCH_SECONDS)
             cells = status(folder, wanted)
-            live.update(picture(cells), refresh=True)
+            live.update(_shown(folder, cells), refresh=True)
 
 
-def picture(cells: Sequence[CellStatus]) -> RenderableType:
-    """A table of states by data, model, explainer and transform, and what is going on."""
+def _shown(folder: Path, cells: Sequence[CellStatus]) -> RenderableType:
+    return picture(cells, sum(not names for names in failed_cells(folder).values()))
+
+
+def picture(cells: Sequence[CellStatus], points: int = 0) -> RenderableType:
+    """A table of states by data, model, explainer and transform, and what is going on.
+
+    Args:
+        cells: what to show.
+        points: points of the grid that failed before their cells were known.
+    """
     table = Table()
     for name in ("", "cells", *STATES):
         table.add_column(name, justify="right" if name in STATES else "left", overflow="fold")
@@ -59,7 +69,10 @@ def picture(cells: Sequence[CellStatus]) -> RenderableType:
             table.add_row("" if index else axis, value, *_numbers(counts[value]))
         table.add_section()
     table.add_row("all", str(len(cells)), *_numbers(Counter(cell.state for cell in cells)))
-    return Group(table, Text("\n".join(_lines(cells))))
+    lines = [*_lines(cells)]
+    if points:
+        lines.append(f"failed    {points} points of the grid before their cells were known")
+    return Group(table, Text("\n".join(lines)))
 
 
 def _numbers(counts: Counter[str]) -> list[str]:

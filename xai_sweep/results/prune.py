@@ -10,7 +10,7 @@ from xai_sweep.results.atomic import TEMPORARY, read_json
 from xai_sweep.results.cell_folder import MANIFEST, CellFolder
 from xai_sweep.results.lease import DRAFTS, LEASES, Holder, Leases, holder, server_time
 from xai_sweep.results.plans import plan_files
-from xai_sweep.results.status import FAILURE
+from xai_sweep.results.status import failed_cells
 from xai_sweep.results.store import CELLS, cell_folders
 
 
@@ -57,6 +57,9 @@ def leftovers(results: Path, numbers: int, lease_seconds: float = 60.0) -> list[
             for file in sorted(results.glob(pattern))
             if now - file.stat().st_mtime > lease_seconds
         ]
+    for path, names in failed_cells(results).items():
+        if names and complete.issuperset(names):
+            found.append(Leftover(path, "record of a failure that was made good"))
     for path, planned in plans.items():
         if any(each.numbers != numbers for each in planned):
             found.append(Leftover(path, "plan of a version that gave other numbers"))
@@ -109,7 +112,5 @@ def _of_cell(cell: CellFolder, numbers: int, older: Collection[str]) -> Iterator
     ):
         yield from (Leftover(file, why) for file in sorted(cell.path.glob(pattern)))
     yield from (Leftover(shard, "not listed in the manifest") for shard in cell.unlisted())
-    if content and (cell.path / FAILURE).exists():
-        yield Leftover(cell.path / FAILURE, "record of a failure that was made good")
     for part in cell.orphans():
         yield Leftover(part, "heatmaps of images without rows")

@@ -2,7 +2,7 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from xai_sweep.results.plans import Planned, read_plans
 from xai_sweep.results.shards import damaged_shards
 from xai_sweep.results.store import CELLS, check_version
 
-FAILURE = "_failure.json"
+FAILURES = "_failures"
 # If a lease does not say when its owner counts as dead.
 _SILENT_SECONDS = 60.0
 
@@ -31,8 +31,8 @@ class CellStatus:
 
     Attributes:
         planned: which cell.
-        state: `done`: complete; `running`: a living job holds it; `failed`: the last job that
-            tried left a record; `missing`: none of these, whether begun or not.
+        state: `done`: complete; `running`: a living job holds it; `failed`: there is a record of
+            its failure; `missing`: none of these, whether begun or not.
         images: images with rows, in files or in the running job's memory.
         failed_images: images of a complete cell that have an error instead of numbers.
         holder: who computes it, if it is running.
@@ -49,7 +49,7 @@ class CellStatus:
         """Images per second; 0 if it is not running or the first image is not there."""
         if self.holder is None or not self.holder.seconds:
             return 0.0
-        return self.holder.images / self.holder.seconds
+        return (self.images - self.holder.there) / self.holder.seconds
 
 
 def status(results: Path, wanted: Sequence[Planned] | None = None) -> list[CellStatus]:
@@ -64,16 +64,29 @@ def status(results: Path, wanted: Sequence[Planned] | None = None) -> list[CellS
     """
     plans = read_plans(results)
     now = server_time(results)
-    found = {
-        entry.name: _cell(results, Path(entry), plans.get(entry.name), now)
-        for entry in os.scandir(results / CELLS)
-        if entry.is_dir()
-    }
+    failed = {name for cells in failed_cells(results).values() for name in cells}
+    with os.scandir(results / CELLS) as entries:
+        found = {
+            entry.name: _cell(results, Path(entry), plans.get(entry.name), now, failed)
+            for entry in entries
+            if entry.is_dir()
+        }
     found |= {
         name: CellStatus(plan, "missing") for name, plan in plans.items() if name not in found
     }
     cells = [found[name] for name in sorted(found)]
     return cells if wanted is None else _matched(cells, wanted)
+
+
+def failed_cells(results: Path) -> dict[Path, list[str]]:
+    """Records of failure, and the cells of each; none where a point of the grid has no cell yet."""
+    found = {}
+    for path in sorted((results / FAILURES).glob("*.json")):
+        content = read_json(path)
+        cells = content.get("cells") if content else None
+        if isinstance(cells, list):
+            found[path] = [str(name) for name in cells]
+    return found
 
 
 def left(cells: Sequence[CellStatus]) -> float | None:
@@ -90,8 +103,11 @@ def left(cells: Sequence[CellStatus]) -> float | None:
     return max(0, images) / rate
 
 
-def _cell(results: Path, folder: Path, plan: Planned | None, now: float) -> CellStatus:
-    names = {entry.name for entry in os.scandir(folder)}
+def _cell(
+    results: Path, folder: Path, plan: Planned | None, now: float, failed: Set[str]
+) -> CellStatus:
+    with os.scandir(folder) as entries:
+        names = {entry.name for entry in entries}
     if MANIFEST in names:
         check_version("path", results, folder / MANIFEST)
         manifest = read_json(folder / MANIFEST)
@@ -99,11 +115,13 @@ def _cell(results: Path, folder: Path, plan: Planned | None, now: float) -> Cell
             return _done(folder.name, manifest)
     planned = plan or Planned(folder.name)
     held = holder(folder) if any(name.startswith("_lease-") for name in names) else None
-    if held is not None and not held.is_dead(now, _SILENT_SECONDS):
-        return CellStatus(planned, "running", held.there + held.images, holder=held)
     begun = any(name.startswith("rows-") for name in names)
-    images = _images(CellFolder(folder), planned.ranks) if begun else 0
-    return CellStatus(planned, "failed" if FAILURE in names else "missing", images)
+    written = _images(CellFolder(folder), planned.ranks) if begun else 0
+    if held is not None and not held.is_dead(now, _SILENT_SECONDS):
+        # Of several processes of one job only their shards tell how far they are.
+        images = max(written, held.there + held.images)
+        return CellStatus(planned, "running", images, holder=held)
+    return CellStatus(planned, "failed" if folder.name in failed else "missing", written)
 
 
 def _done(name: str, manifest: Mapping[str, Any]) -> CellStatus:

@@ -87,7 +87,8 @@ def cell_folders(results: Path) -> list[CellFolder]:
     Raises:
         InputError: one of them is of another schema version.
     """
-    folders = sorted(Path(entry) for entry in os.scandir(results / CELLS) if entry.is_dir())
+    with os.scandir(results / CELLS) as entries:
+        folders = sorted(Path(entry) for entry in entries if entry.is_dir())
     for folder in folders:
         check_version("path", results, folder / MANIFEST)
     return [CellFolder(folder) for folder in folders]
