@@ -94,16 +94,19 @@ def test_an_experiment_that_brings_its_grid_along() -> None:
 
 
 def test_a_real_sweep_is_found_again(tmp_path: Path) -> None:
-    words = (*FAST, "data.limit=1", "explainer.polarity=evidence,counter")
+    words = (*FAST, "data.limit=1", "explainer.polarity=counter")
     assert call(tmp_path, "-m", *words, "transform.angle=1,[5,10]") == 0
     cells = status(tmp_path, grid([*words, "transform.angle=1,[5,10],20"]))
-    assert sorted((cell.planned.magnitude, cell.state) for cell in cells) == sorted(
-        2 * [(1.0, "done"), (5.0, "done"), (10.0, "done"), (20.0, "missing")]
-    )
+    assert [(cell.planned.magnitude, cell.state) for cell in cells] == [
+        (1.0, "done"),
+        (5.0, "done"),
+        (10.0, "done"),
+        (20.0, "missing"),
+    ]
     assert {cell.planned.images for cell in cells} == {1}
     # Without the words: all that a job has planned.
-    assert [cell.state for cell in status(tmp_path)] == ["done"] * 6
-    assert len(list((tmp_path / "_plans").iterdir())) == 4
+    assert [cell.state for cell in status(tmp_path)] == ["done"] * 3
+    assert len(list((tmp_path / "_plans").iterdir())) == 2
 
 
 def test_torch_is_not_needed() -> None:
