@@ -15,6 +15,11 @@ from xai_sweep.config import CONF
 
 # Raise this number when the same configuration gives other rows than before.
 NUMBERS = 2
+# What stands in the configuration of a cell before any file is read.
+ASKED = (
+    *("model", "explainer", "transform", "metric"),
+    *("seed", "ranks", "target", "region", "numbers"),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +78,20 @@ class Cell:
     def folder(self) -> str:
         """Where it lies below `results/cells`."""
         return f"{self.curve.name}-{self.curve.parameter}-{self.magnitude!r}"
+
+
+def asked(science: Mapping[str, Any]) -> str:
+    """What a cell's configuration asks, as far as it shows without its weights and its images.
+
+    Args:
+        science: see `Cell.science`.
+    """
+    return asked_of({key: digest(science[key]) for key in ASKED})
+
+
+def asked_of(digests: Mapping[str, str]) -> str:
+    """The same from the digests of its parts, by the keys of `ASKED`."""
+    return digest([digests[key] for key in ASKED])[:16]
 
 
 def digest(value: Any) -> str:

@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from xai_sweep.config import CONF, register
 from xai_sweep.controls import CONTROLS
-from xai_sweep.errors import SomeFailedError
+from xai_sweep.errors import InputError, SomeFailedError
 from xai_sweep.messages import USER_ERRORS, one_line
 from xai_sweep.packing import SWEEPER, check_retry, quoted
 
@@ -27,6 +27,11 @@ USAGE = """xai-sweep: how robust are explanations of image classifiers?
   xai-sweep representatives RESULTS [explainer=lime ...] [--count N]
                                        images that show most of what explanations look at
   xai-sweep retry RESULTS              compute again what failed
+  xai-sweep status RESULTS [key=value ...] [--watch]
+                                       done, running, failed and missing cells of a sweep
+  xai-sweep verify [--repair] RESULTS  is every row there, and as it was written?
+  xai-sweep compact RESULTS            many small files of finished cells as few large ones
+  xai-sweep prune [--yes] RESULTS      list what killed jobs left behind; --yes removes it
   xai-sweep explainers                 the explanation methods, and what is known of each
   xai-sweep preflight [key=value ...]  what the explainer will do with the model, and its cost
 """
@@ -109,6 +114,9 @@ def main() -> None:
         case ["retry", results, *words]:
             with one_line_errors():
                 retry(results, words)
+        case [("status" | "verify" | "compact" | "prune") as command, *words]:
+            with one_line_errors():
+                sys.exit(upkeep(command, words))
         case ["explainers"]:
             with one_line_errors():
                 from xai_sweep.catalogue import explainers
@@ -123,10 +131,39 @@ def main() -> None:
             print(USAGE)
         case words:
             commands = (
-                "run, report RESULTS, representatives RESULTS, retry RESULTS, explainers or preflight"
+                "run, report, status, verify, compact, prune, representatives or retry RESULTS, "
+                "explainers or preflight"
             )
             print(f"error: {' '.join(words)}: must be {commands}", file=sys.stderr)
             sys.exit(2)
+
+
+def upkeep(command: str, words: list[str]) -> int:
+    """The commands that look after a results folder.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        InputError: not one results folder, or a word too many.
+    """
+    from xai_sweep import upkeep as tell
+
+    flag = {"status": "--watch", "verify": "--repair", "prune": "--yes"}.get(command, "")
+    rest = [word for word in words if word not in (flag, "-m", "--multirun")]
+    if not rest or (len(rest) > 1 and command != "status"):
+        flags = f" [{flag}]" if flag else ""
+        raise InputError(command, " ".join(words), f"must be xai-sweep {command}{flags} RESULTS")
+    match command:
+        case "status":
+            tell.print_status(rest[0], with_controls(rest[1:]), flag in words)
+        case "verify":
+            return tell.print_verdict(rest[0], flag in words)
+        case "compact":
+            tell.print_compaction(rest[0])
+        case _:
+            tell.print_leftovers(rest[0], flag in words)
+    return 0
 
 
 @contextmanager

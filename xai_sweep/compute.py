@@ -10,6 +10,7 @@ import textwrap
 import time
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,7 @@ from xai_sweep.models import Classifier, load, sample
 from xai_sweep.probe import Probe
 from xai_sweep.progress import Progress
 from xai_sweep.results import Store
+from xai_sweep.results.lease import LeaseLostError
 from xai_sweep.results.writer import CellWriter
 
 # Images the loader hands over at once: enough to fill the batches of a slow or a fast device,
@@ -143,10 +145,11 @@ def compute(
         writer.flush()
     for place, (asked, cell) in cells.items():
         writer = writers[place]
-        counts = writer.close(expected=len(files))
-        config = asked.configs[cell.folder]
-        of_cell = manifest(cell, config, shared.device, counts, seconds, shared.notes)
-        writer.folder.finish(of_cell, keep_worst)
+        with suppress(LeaseLostError):  # another job has taken over, and completes it
+            counts = writer.close(expected=len(files))
+            config = asked.configs[cell.folder]
+            of_cell = manifest(cell, config, shared.device, counts, seconds, shared.notes)
+            writer.folder.finish(of_cell, keep_worst)
 
 
 def _title(curves: Sequence[Asked]) -> str:

@@ -1,6 +1,8 @@
 """The curves of a group: compute what is missing, hand in each curve, note what fails."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,10 +15,12 @@ from xai_sweep.config import build
 from xai_sweep.errors import InputError
 from xai_sweep.job import Job
 from xai_sweep.notes import Notes
+from xai_sweep.planned import register
 from xai_sweep.report import FIGURES, draw, draw_side_by_side, say, show, track
 from xai_sweep.results import Store
 from xai_sweep.results import load as load_rows
 from xai_sweep.results.failures import forget
+from xai_sweep.results.turns import turns
 from xai_sweep.tracking import Logger, Tracker
 
 if TYPE_CHECKING:
@@ -30,21 +34,37 @@ CELLS_AT_ONCE = 32
 def compute_group(group: Group, job: Job, notes: Notes) -> None:
     """Compute the missing cells of curves that share model, data and explainer; then report."""
     curves = list(group.curves.values())
+    force = group.cfg.force
     with notes.of(*curves):
         store = Store(Path(group.cfg.results))
-        missing = {asked.curve.name: _missing(asked, store, group.cfg.force) for asked in curves}
+        for asked in curves:
+            register(store.root, asked.cells, len(group.files))
+        missing = {asked.curve.name: _missing(asked, store, force) for asked in curves}
     if any(map(notes.is_bad, curves)):
         return
-    desk = _Desk(group, store, job, notes, {name: len(cells) for name, cells in missing.items()})
+    desk = _Desk(group, store, job, notes)
     for asked in curves:
         if not missing[asked.curve.name]:
             desk.hand_in(asked)
     waiting = [asked.only(cells) for asked in curves if (cells := missing[asked.curve.name])]
+    names = [cell.folder for asked in waiting for cell in asked.cells]
     shared: Shared | None = None
-    with desk:
-        for portion in passes(waiting, CELLS_AT_ONCE):
-            part = [asked for asked in portion if not notes.is_bad(asked)]
-            if notes.stopped or not part:
+    begun: set[str] = set()
+    with (
+        desk,
+        closing(turns(store, names, group.cfg.lease_seconds, force, CELLS_AT_ONCE)) as portions,
+    ):
+        for portion in portions:
+            if notes.stopped:
+                break
+            begun |= set(portion)
+            part = [
+                asked.only(cells)
+                for asked in waiting
+                if (cells := [cell for cell in asked.cells if cell.folder in portion])
+                and not notes.is_bad(asked)
+            ]
+            if not part:
                 continue
             # Lightning takes seconds to import, which a job with nothing to do need not pay.
             from xai_sweep.compute import prepare
@@ -56,24 +76,20 @@ def compute_group(group: Group, job: Job, notes: Notes) -> None:
             except Exception as error:
                 notes.add(error, *waiting)
                 return
-            _compute(shared, part, job, store, notes, force=group.cfg.force)
+            _compute(shared, part, job, store, notes, force=force)
             for asked in part:
-                is_last = asked.cells[-1] is missing[asked.curve.name][-1]
-                if is_last and not notes.is_bad(asked):
-                    desk.hand_in(group.curves[asked.curve.name])
+                desk.computed[asked.curve.name] += len(asked.cells)
+                of_curve = missing[asked.curve.name]
+                is_last = begun.issuperset(cell.folder for cell in of_curve)
+                whole = group.curves[asked.curve.name]
+                if is_last and not notes.is_bad(asked) and not _missing(whole, store):
+                    desk.hand_in(whole)
+        for asked in waiting:  # what other jobs completed meanwhile
+            if not notes.stopped and not notes.is_bad(asked):
+                desk.hand_in(group.curves[asked.curve.name])
 
 
-def passes(curves: Sequence[Asked], most: int) -> Iterator[list[Asked]]:
-    """The same cells in portions; a curve may be in several."""
-    cells = [(asked, cell) for asked in curves for cell in asked.cells]
-    for start in range(0, len(cells), most):
-        portion: dict[str, tuple[Asked, list[Cell]]] = {}
-        for asked, cell in cells[start : start + most]:
-            portion.setdefault(asked.curve.name, (asked, []))[1].append(cell)
-        yield [asked.only(some) for asked, some in portion.values()]
-
-
-def _missing(asked: Asked, store: Store, force: bool) -> list[Cell]:
+def _missing(asked: Asked, store: Store, force: bool = False) -> list[Cell]:
     return [cell for cell in asked.cells if force or store.cell(cell.folder).manifest() is None]
 
 
@@ -104,8 +120,9 @@ class _Desk:
     store: Store
     job: Job
     notes: Notes
-    computed: Mapping[str, int]
+    computed: Counter[str] = field(default_factory=Counter)
     _open: dict[str, Tracker] = field(default_factory=dict)
+    _handed_in: set[str] = field(default_factory=set)
 
     def __enter__(self) -> "_Desk":
         return self
@@ -130,7 +147,10 @@ class _Desk:
         tracker.config(asked.config)
 
     def hand_in(self, asked: Asked) -> None:
-        """Show a complete curve, and finish its log."""
+        """Show a complete curve, and finish its log; once."""
+        if asked.curve.name in self._handed_in:
+            return
+        self._handed_in.add(asked.curve.name)
         with self.notes.of(asked):
             self._hand_in(asked)
 
