@@ -27,6 +27,7 @@ from omegaconf.errors import (
 from xai_sweep.config import CONF, Root, entries, in_words, register
 from xai_sweep.controls import CONTROLS
 from xai_sweep.errors import InputError, unknown_key
+from xai_sweep.launching import EXTRAS, needs, with_multirun
 
 USAGE = """xai-sweep: how robust are explanations of image classifiers?
 
@@ -42,7 +43,8 @@ USER_ERRORS = (InputError, HydraException, OmegaConfBaseException, OSError)
 
 register()
 _failed_jobs = 0
-_main_process = os.getpid()
+# Where `run` was called; in the processes of a launcher it never is.
+_main_process: int | None = None
 
 
 @hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")
@@ -58,9 +60,11 @@ def job(cfg: DictConfig) -> None:
 
 def run() -> None:
     """`python run.py`: sweep over what the command line says."""
+    global _main_process
+    _main_process = os.getpid()
     if "--cfg" in sys.argv and "job" in sys.argv:
         sys.argv.append("--resolve")
-    sys.argv[1:] = with_controls(sys.argv[1:])
+    sys.argv[1:] = with_multirun(with_controls(sys.argv[1:]))
     with one_line_errors():
         job()
 
@@ -151,8 +155,12 @@ def one_line(error: Exception) -> str:
     """The message of an error of ours, Hydra's or OmegaConf's as one line."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, entry = error.missing_cfg_file.rpartition("/")
-        if entries(group):
-            return f"{group}={entry}: must be one of {', '.join(entries(group))}"
+        if entry in EXTRAS:
+            chosen = [word for word in sys.argv if word.startswith(f"{group}=")]
+            return f"{chosen[-1] if chosen else group}: {needs(EXTRAS[entry])}"
+        if names := entries(group):
+            names += ["basic"] if group == "hydra/launcher" else []
+            return f"{group}={entry}: must be one of {', '.join(names)}"
     if isinstance(error, OverrideParseException):
         return f"{error.override}: must be key=value; quote a value with odd characters in it"
     if isinstance(error, ConfigCompositionException):

@@ -6,13 +6,17 @@ import os
 import platform
 import signal
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import FrameType
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import BasePredictionWriter
 
@@ -28,7 +32,9 @@ from xai_sweep.models import Classifier, ModelSource, load, sample
 from xai_sweep.probe import Probe
 from xai_sweep.progress import Progress
 from xai_sweep.question import Question
+from xai_sweep.ranks import in_ranks
 from xai_sweep.results import Store
+from xai_sweep.results.cell_folder import CellFolder
 from xai_sweep.results.writer import CellWriter
 from xai_sweep.transforms import Transform
 
@@ -38,6 +44,28 @@ _LOADED = {"cpu": 8, "cuda": 64}
 _SHARD_WITH_HEATMAPS = 32
 # From glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What is to be done for some cells of one curve; can be sent to another process."""
+
+    cfg: DictConfig
+    sweep: str
+    store: Store
+    cells: Sequence[Cell]
+    files: Sequence[ImageFile]
+    source: ModelSource
+    transform: Transform
+    question: Question
+
+    @property
+    def device(self) -> str:
+        return _device(self.cfg.trainer.accelerator)
+
+    @property
+    def keep_worst(self) -> int | None:
+        return self.cfg.keep_worst if self.cfg.keep_heatmaps == "worst" else None
 
 
 def compute(
@@ -51,57 +79,100 @@ def compute(
     question: Question,
 ) -> None:
     """Fill unfinished cells of one curve; images whose rows are there already are left out."""
-    device = _device(cfg.device)
+    work = _Work(cfg, sweep, store, cells, files, source, transform, question)
+    devices = _devices(cfg.trainer, work.device)
+    probe = _probe(work)
+    notes = _checked(probe.explainer, probe.classifier)
+    folders = [store.cell(cell.folder) for cell in cells]
+    done = [folder.begin(force=cfg.force) for folder in folders]
+    writers = _writers(work, folders, done)
+    start = time.perf_counter()
+    todo = _todo(work, writers)
+    devices = devices[: max(1, len(todo))]
+    if len(devices) == 1:
+        _fill(work, probe, writers, devices)
+    else:
+        in_ranks(len(devices), _fill_a_part, devices, work, done)
+    seconds = time.perf_counter() - start
+    for cell, writer in zip(cells, writers, strict=True):
+        counts = writer.close(expected=len(files))
+        of_cell = manifest(cell, plain(cfg), work.device, counts, seconds, notes)
+        writer.folder.finish(of_cell, work.keep_worst)
+
+
+def _probe(work: _Work) -> Probe:
+    """The experiment: with its network loaded, and its method fitted if it needs to be."""
     _keep_freed_memory()
+    cfg = work.cfg
     explainer = build(cfg.explainer)
     metrics = {name: build(node) for name, node in cfg.metric.items()}
-    classifier = load(source)
+    classifier = load(work.source)
     if isinstance(explainer, Fittable):
-        classifier.module.to(device)
-        explainer = fitted(explainer, classifier, files, store.root, cells[0].curve.science)
-    notes = _checked(explainer, classifier)
-    keep_worst = cfg.keep_worst if cfg.keep_heatmaps == "worst" else None
-    writers = {}
-    for cell in cells:
-        folder = store.cell(cell.folder)
-        done = folder.begin(force=cfg.force)
-        writers[cell.magnitude] = CellWriter(
-            folder,
-            done,
-            constant_columns(cell, sweep),
-            shard_images=min(cfg.shard_images, _SHARD_WITH_HEATMAPS)
-            if cfg.keep_heatmaps == "all"
-            else cfg.shard_images,
-            keep_worst=keep_worst,
-        )
-    finished = frozenset.intersection(*(writer.done for writer in writers.values()))
-    todo = [file for file in files if file.image_id not in finished]
-    probe = Probe(
+        classifier.module.to(work.device)
+        science = work.cells[0].curve.science
+        explainer = fitted(explainer, classifier, work.files, work.store.root, science)
+    return Probe(
         classifier,
         explainer,
-        transform,
-        list(writers),
+        work.transform,
+        [cell.magnitude for cell in work.cells],
         metrics,
-        question,
+        work.question,
         batch_size=None if cfg.batch_size == "auto" else cfg.batch_size,
         draws=cfg.keep_heatmaps != "none",
     )
+
+
+def _writers(
+    work: _Work, folders: Sequence[CellFolder], done: Sequence[frozenset[str]]
+) -> list[CellWriter]:
+    shard_images = work.cfg.shard_images
+    if work.cfg.keep_heatmaps == "all":
+        shard_images = min(shard_images, _SHARD_WITH_HEATMAPS)
+    return [
+        CellWriter(folder, names, constant_columns(cell, work.sweep), shard_images, work.keep_worst)
+        for cell, folder, names in zip(work.cells, folders, done, strict=True)
+    ]
+
+
+def _todo(work: _Work, writers: Sequence[CellWriter]) -> list[ImageFile]:
+    """The images that have no rows yet in one cell at least."""
+    finished = frozenset.intersection(*(writer.done for writer in writers))
+    return [file for file in work.files if file.image_id not in finished]
+
+
+def _fill(
+    work: _Work, probe: Probe, writers: Sequence[CellWriter], devices: list[int], rank: int = 0
+) -> None:
+    """Compute the images that are left; of several devices each its share."""
+    cfg, cells, device = work.cfg, work.cells, work.device
+    todo = _todo(work, writers)
+    if not todo:
+        return
     images = ImageModule(
         todo,
-        classifier.preprocess,
+        probe.classifier.preprocess,
         batch_size=_LOADED[device] if cfg.batch_size == "auto" else cfg.batch_size,
         workers=_workers(len(todo), device) if cfg.workers == "auto" else cfg.workers,
     )
-    start = time.perf_counter()
-    if todo:
-        progress = Progress(cells[0].curve.title, len(files), done=len(files) - len(todo))
-        _predict(cfg, probe, images, [_HandIn(writers), progress])
-    seconds = time.perf_counter() - start
-    for cell in cells:
-        writer = writers[cell.magnitude]
-        counts = writer.close(expected=len(files))
-        of_cell = manifest(cell, plain(cfg), device, counts, seconds, notes)
-        writer.folder.finish(of_cell, keep_worst)
+    callbacks: list[pl.Callback] = [
+        _HandIn({cell.magnitude: writer for cell, writer in zip(cells, writers, strict=True)})
+    ]
+    if rank == 0:
+        before = len(work.files) - len(todo)
+        callbacks.append(Progress(cells[0].curve.title, len(work.files), before, len(devices)))
+    _predict(cfg, probe, images, callbacks, devices)
+
+
+def _fill_a_part(
+    rank: int, devices: list[int], work: _Work, done: Sequence[frozenset[str]]
+) -> None:
+    """What one of several processes does: its share of the images, into shards of its own."""
+    folders = [work.store.cell(cell.folder).every(len(devices), rank) for cell in work.cells]
+    writers = _writers(work, folders, done)
+    _fill(work, _probe(work), writers, devices, rank)
+    for writer in writers:
+        writer.flush()
 
 
 def _checked(explainer: Explainer, classifier: Classifier) -> dict[str, Any]:
@@ -125,6 +196,19 @@ class _HandIn(BasePredictionWriter):
     def __init__(self, writers: Mapping[float, CellWriter]) -> None:
         super().__init__("batch")
         self.writers = writers
+        self.told_to_stop = False
+
+    def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Take SIGTERM as a request to stop after this batch.
+
+        Lightning only takes it down, and with several ranks first waits for all of them to get
+        one. It puts back what was there before when it is done.
+        """
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._stop)
+
+    def _stop(self, signum: int, frame: FrameType | None) -> None:
+        self.told_to_stop = True
 
     def write_on_batch_end(
         self,
@@ -140,7 +224,7 @@ class _HandIn(BasePredictionWriter):
             self.writers[comparison.magnitude].add(
                 comparison.image_id, comparison.rows, comparison.drawing
             )
-        if trainer.received_sigterm:  # which Lightning only takes down when it predicts
+        if self.told_to_stop:
             raise KeyboardInterrupt
 
     def on_exception(
@@ -152,30 +236,41 @@ class _HandIn(BasePredictionWriter):
 
 
 def _predict(
-    cfg: DictConfig, probe: Probe, images: ImageModule, callbacks: list[pl.Callback]
+    cfg: DictConfig,
+    probe: Probe,
+    images: ImageModule,
+    callbacks: list[pl.Callback],
+    devices: list[int],
 ) -> None:
     # Lightning's remarks about devices and its tips are not for the reader of a sweep.
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\).*")
         trainer: pl.Trainer = build(
             cfg.trainer,
+            strategy="ddp" if len(devices) > 1 else "auto",
+            devices=devices if _device(cfg.trainer.accelerator) == "cuda" else len(devices),
             logger=False,
             callbacks=callbacks,
             enable_progress_bar=False,
             enable_model_summary=False,
             enable_checkpointing=False,
             inference_mode=False,  # gradients are what many explainers are made of
+            # Lightning's guess would be SLURM wherever SLURM is, which asks for a task per device.
+            plugins=[LightningEnvironment()],
         )
-        if trainer.world_size > 1:
-            raise InputError("trainer.devices", cfg.trainer.devices, "must be 1")
         on_interrupt = signal.getsignal(signal.SIGINT)
         try:
             trainer.predict(probe, datamodule=images, return_predictions=False)
-        except SystemExit:  # Lightning's answer to Ctrl+C, after which it ignores the next one
+        except SystemExit as leaving:
+            # Lightning's answer to Ctrl+C, after which it ignores the next one; or submitit's
+            # when SLURM's time is over, which has queued the job again.
             signal.signal(signal.SIGINT, on_interrupt)
-            raise KeyboardInterrupt from None
+            if isinstance(leaving.__context__, KeyboardInterrupt):
+                raise KeyboardInterrupt from None
+            raise
 
 
 def _keep_freed_memory() -> None:
@@ -192,9 +287,35 @@ def _keep_freed_memory() -> None:
 
 def _device(asked: str) -> str:
     available = torch.cuda.is_available()
+    if asked == "gpu" and not available:
+        raise InputError("trainer", asked, "no CUDA device is available; must be default or cpu")
     if asked == "cuda" and not available:
         raise InputError("device", asked, "no CUDA device is available; must be auto or cpu")
     return "cuda" if available and asked != "cpu" else "cpu"
+
+
+def _devices(trainer: DictConfig, device: str) -> list[int]:
+    """The devices that share a job's images, a process each; on a CPU only their number counts."""
+    asked = plain(trainer).get("devices", "auto")
+    there = torch.cuda.device_count()
+    if asked == "auto":
+        chosen = list(range(there if device == "cuda" else 1))
+    elif type(asked) is int and asked >= 1:
+        chosen = list(range(asked))
+    elif isinstance(asked, list) and asked and all(type(number) is int for number in asked):
+        chosen = asked
+    else:
+        allowed = "must be auto, a whole number of at least 1, or a list of GPUs"
+        raise InputError("trainer.devices", asked, allowed)
+    if device == "cuda" and not set(chosen) <= set(range(there)):
+        allowed = f"there are {there} GPUs here, counted from 0"
+        raise InputError("trainer.devices", asked, allowed)
+    if len(chosen) > 1 and trainer.get("strategy") != "ddp":
+        raise InputError("trainer.devices", asked, "must be 1; several are for trainer=ddp")
+    if trainer.get("num_nodes", 1) != 1:
+        allowed = "must be 1; more machines are for more jobs"
+        raise InputError("trainer.num_nodes", trainer.num_nodes, allowed)
+    return chosen
 
 
 def _workers(images: int, device: str) -> int:

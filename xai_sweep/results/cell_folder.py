@@ -4,7 +4,7 @@ import hashlib
 import logging
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -26,9 +26,20 @@ class CellFolder:
     """The folder of one cell: `begin`, `write` as often as needed, `finish`.
 
     The process may die at any moment: `begin` says which images need not be computed again.
+
+    Attributes:
+        path: the folder.
+        writers: how many processes `write` at the same time.
+        writer: which of them this is; each has shard numbers of its own.
     """
 
     path: Path
+    writers: int = 1
+    writer: int = 0
+
+    def every(self, writers: int, writer: int) -> "CellFolder":
+        """The same folder for one of several processes that write into it at the same time."""
+        return replace(self, writers=writers, writer=writer)
 
     def shards(self) -> list[Path]:
         """The shards that are there, listed in a manifest or not."""
@@ -101,7 +112,9 @@ class CellFolder:
         """
         content = conforming(rows) if isinstance(rows, pa.Table) else table(rows)
         numbers = [_number(file) for file in [*self.shards(), *self._parts()]]
-        shard = self.path / f"rows-{max(numbers, default=-1) + 1:05d}.parquet"
+        number = max(numbers, default=-1) + 1
+        number += (self.writer - number) % self.writers
+        shard = self.path / f"rows-{number:05d}.parquet"
         if heatmaps is not None:
             with replacing(self._heatmaps_of(shard)) as file:
                 heatmaps.save(file)
