@@ -54,7 +54,7 @@ def test_a_failing_job_is_said_and_the_other_is_done(
 ) -> None:
     done = run(tmp_path, f"hydra/launcher={launcher}", *words)
     assert done.returncode == 2, done.stderr
-    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    errors = [line for line in done.stderr.splitlines() if "rror" in line]
     assert len(errors) == 2, done.stderr
     expected = "error: explainer.layer=nope: explainer.layer=nope: must be the path of a module"
     assert errors[0].startswith(expected)
@@ -179,15 +179,13 @@ def test_every_failed_job_is_reported(capsys: pytest.CaptureFixture[str]) -> Non
     bad.status, bad.return_value = JobStatus.FAILED, InputError("ranks", 0, "must be\nmore")
     worse.status, worse.return_value = JobStatus.FAILED, ZeroDivisionError("by zero")
     overrides = [["seed=0"], ["seed=1", "hydra.verbose=true"], ["seed=2"]]
-    returned = reported([good, bad, worse], overrides)
+    with pytest.raises(JobsFailedError, match=r"^2 of 3 jobs failed, see above; the same"):
+        reported([good, bad, worse], overrides)
     assert capsys.readouterr().err.splitlines() == [
         "error: seed=1: ranks=0: must be more",
         "error: seed=2: ZeroDivisionError: by zero",
     ]
-    assert returned[0].return_value is None
-    for job in returned[1:]:
-        with pytest.raises(JobsFailedError, match=r"^2 of 3 jobs failed, see above; the same"):
-            job.return_value  # noqa: B018
+    assert reported([good], overrides[:1]) == [good]
 
 
 @pytest.mark.parametrize(

@@ -175,19 +175,24 @@ def run_on_slurm(
 def reported(
     returned: Sequence[JobReturn], overrides: Sequence[Sequence[str]]
 ) -> Sequence[JobReturn]:
-    """Say on stderr which jobs failed and why; Hydra would raise the first and hide the others."""
-    failed = [job for job in returned if job.status != JobStatus.COMPLETED]
+    """Say on stderr which jobs failed and why; Hydra would raise the first and hide the others.
+
+    Raises:
+        JobsFailedError: one did.
+    """
     shared = set.intersection(*map(set, overrides)) if len(overrides) > 1 else set()
+    failed = 0
     for job, words in zip(returned, overrides, strict=True):
         if job.status != JobStatus.COMPLETED:
+            failed += 1
             error = job._return_value
             kind = "" if isinstance(error, InputError | JobsFailedError) else type(error).__name__
             differs = [word for word in filter_overrides(words) if word not in shared]
             text = [" ".join(differs), kind, " ".join(str(error).split())]
             print(f"error: {': '.join(filter(None, text))}", file=sys.stderr)
-    for job in failed:
-        job.return_value = JobsFailedError(
-            f"{len(failed)} of {len(returned)} jobs failed, see above; "
+    if failed:
+        raise JobsFailedError(
+            f"{failed} of {len(returned)} jobs failed, see above; "
             "the same command computes what is missing"
         )
     return returned

@@ -96,17 +96,23 @@ def _rank(
     }
     torch.set_num_threads(max(1, torch.get_num_threads() // count))
     try:
-        work(rank, *arguments)
-    except InputError as error:
-        pipe.send(error)
-        return
-    except KeyboardInterrupt:
+        answer = _answer(work, rank, *arguments)
+        pipe.send(answer)
+        # The group lives in the first rank, so that nobody may leave before all are done.
+        if answer is None:
+            pipe.recv()
+    except (KeyboardInterrupt, EOFError, ConnectionError):  # told to stop, or the job is gone
         sys.exit(_INTERRUPTED)
-    pipe.send(None)
-    # The group lives in the first rank, so that nobody may leave before all are done.
-    pipe.recv()
     if dist.is_initialized():
         dist.destroy_process_group()
+
+
+def _answer(work: Callable[..., None], *arguments: Any) -> InputError | None:
+    try:
+        work(*arguments)
+    except InputError as error:
+        return error
+    return None
 
 
 def _take_answer(pipe: Connection, process: BaseProcess) -> None:

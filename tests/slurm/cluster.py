@@ -94,6 +94,7 @@ class Cluster:
         self.accounting = accounting
         self.environment = {"SLURM_CONF": str(folder / "slurm.conf")}
         self._daemons: list[subprocess.Popen[bytes]] = []
+        self._nodes: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self) -> None:
         """Start it, and wait until both nodes are idle."""
@@ -110,7 +111,7 @@ class Cluster:
             self._start_accounting()
         self._start("slurmctld", "-D")
         for node in ("n0", "n1"):
-            self._start("slurmd", "-D", "-N", node)
+            self._nodes[node] = self._start("slurmd", "-D", "-N", node)
         self._wait(self._is_ready)
 
     def stop(self) -> None:
@@ -145,6 +146,23 @@ class Cluster:
         """The state of each node."""
         lines = self.ask("sinfo", "--Node", "--noheader", "--format=%N %T", "--partition=main")
         return dict(line.split() for line in lines.splitlines())
+
+    def resume(self, node: str) -> None:
+        """Let a node take jobs again; one that answers may have come back by itself."""
+        if self.nodes()[node].rstrip("*") in ("down", "drained", "draining"):
+            self.ask("scontrol", "update", f"NodeName={node}", "State=RESUME")
+
+    def lose(self, node: str) -> None:
+        """Let a node die; whoever calls this kills what ran on it."""
+        self._nodes[node].kill()
+        self._nodes[node].wait()
+        self.ask("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=lost")
+
+    def bring_back(self, node: str) -> None:
+        """Start a lost node again."""
+        self._daemons.remove(self._nodes[node])
+        self._nodes[node] = self._start("slurmd", "-D", "-N", node)
+        self._wait(lambda: self.nodes()[node] == "idle")
 
     def jobs(self) -> dict[str, str]:
         """The state of each job that waits or runs, by its id."""
@@ -183,7 +201,7 @@ class Cluster:
         self._wait(lambda: self._answers("sacctmgr", "--noheader", "show", "cluster"))
         self.ask("sacctmgr", "--immediate", "add", "cluster", "test")
 
-    def _start(self, *command: str) -> None:
+    def _start(self, *command: str) -> subprocess.Popen[bytes]:
         with (self.folder / f"{len(self._daemons)}-{command[0]}.out").open("wb") as output:
             daemon = subprocess.Popen(
                 command,
@@ -193,6 +211,7 @@ class Cluster:
                 stderr=subprocess.STDOUT,
             )
         self._daemons.append(daemon)
+        return daemon
 
     def _is_ready(self) -> bool:
         return self._answers("sinfo") and set(self.nodes().values()) == {"idle"}

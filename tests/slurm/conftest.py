@@ -74,7 +74,7 @@ class Sweep:
         assert found, self.said()
         return found[1]
 
-    def finish(self, *, patience: float = 600) -> int:
+    def finish(self, *, patience: float = 1200) -> int:
         """Wait for the command to end; returns its exit code."""
         assert self.process is not None
         return self.process.wait(patience)
@@ -91,7 +91,7 @@ class Sweep:
         """Let the jobs go on."""
         self.hold.unlink()
 
-    def until(self, is_true: Callable[[], object], patience: float = 300) -> None:
+    def until(self, is_true: Callable[[], object], patience: float = 600) -> None:
         deadline = time.monotonic() + patience
         while not is_true():
             assert time.monotonic() < deadline, f"{self.said()}\n{self.cluster.jobs()}"
@@ -123,5 +123,4 @@ def sweep(cluster: Cluster, tmp_path: Path) -> Iterator[Callable[..., Sweep]]:
             each.process.wait()
     cluster.ask("scancel", "--user=root", "--signal=KILL", "--full")
     for node in ("n0", "n1"):
-        if cluster.nodes()[node] not in ("idle", "allocated", "completing"):
-            cluster.ask("scontrol", "update", f"NodeName={node}", "State=RESUME")
+        cluster.resume(node)

@@ -13,7 +13,7 @@ ACCOUNTING = False
 
 
 def test_a_dead_job_is_told_without_accounts(sweep: Callable[..., Sweep]) -> None:
-    made = sweep("explainer=saliency,sobel", "transform.angle=[1,10]")
+    made = sweep("explainer=saliency,sobel", "transform.angle=[0.5,1,5,10]")
     array = made.start()
     assert "warning: this SLURM keeps no accounts (sacct)" in made.said()
     made.until(lambda: set(made.held()) == {"0", "1"})

@@ -21,6 +21,10 @@ def finished(sweep: Sweep) -> int:
     return len(list(sweep.results.glob("cells/*/_manifest.json")))
 
 
+def node_of(cluster: Cluster, job: str) -> str:
+    return cluster.ask("squeue", "--noheader", "--format=%N", f"--jobs={job}").strip()
+
+
 def test_a_sweep_survives_what_happens_on_a_cluster(
     cluster: Cluster, sweep: Callable[..., Sweep]
 ) -> None:
@@ -35,12 +39,12 @@ def test_a_sweep_survives_what_happens_on_a_cluster(
     cluster.ask("scontrol", "update", f"JobId={array}_2", "TimeLimit=1")
     made.until(lambda: cluster.jobs()[f"{array}_2"] == "PENDING")
     cluster.ask("scontrol", "update", f"JobId={array}_2", "TimeLimit=10")
-    node = cluster.ask("squeue", "--noheader", "--format=%N", f"--jobs={array}_3").strip()
+    node = node_of(cluster, f"{array}_3")
     cluster.ask("scontrol", "update", f"NodeName={node}", "State=DRAIN", "Reason=test")
     assert cluster.nodes()[node] == "draining"
     made.release()
     made.until(lambda: cluster.nodes()[node] == "drained")
-    cluster.ask("scontrol", "update", f"NodeName={node}", "State=RESUME")
+    cluster.resume(node)
     cluster.ask("scontrol", "update", f"JobId={array}_2", "StartTime=now")
 
     assert made.finish() == 2
@@ -49,10 +53,10 @@ def test_a_sweep_survives_what_happens_on_a_cluster(
     assert f"job {array}_1 died (FAILED); its log is " in said
     assert "explainer=saliency transform.angle=[0.5,1,5,10]: job" in said
     assert "2 of 8 jobs failed, see above; the same command computes what is missing" in said
-    assert "Traceback" not in said
+    assert said.count("\n") == 4, said
     assert finished(made) == CELLS - 2 * 4
-    logs = made.results.glob(f"_jobs/*/.submitit/{array}_2/*_log.err")
-    assert "Requeued job" in "".join(log.read_text() for log in logs)
+    (log,) = made.results.glob(f"_jobs/*/.submitit/{array}_2/*_log.out")
+    assert f"Requeued job {array}_2 (19 remaining timeouts)" in log.read_text()
     early = {path: path.stat().st_mtime_ns for path in made.results.glob("cells/*/*.parquet")}
 
     deadline = time.monotonic() + 300
@@ -75,38 +79,33 @@ def test_a_sweep_survives_what_happens_on_a_cluster(
 
 
 def test_a_lost_node_and_a_more_urgent_job(cluster: Cluster, sweep: Callable[..., Sweep]) -> None:
-    made = sweep("explainer=saliency,sobel", "transform.angle=[1,10]")
+    made = sweep("explainer=saliency,sobel", "transform.angle=[0.5,1,5,10]")
     array = made.start()
     made.until(lambda: set(made.held()) == {"0", "1"})
-    nodes = {
-        number: cluster.ask("squeue", "--noheader", "--format=%N", f"--jobs={array}_{number}")
-        for number in "01"
-    }
-    cluster.ask("scontrol", "update", f"NodeName={nodes['0'].strip()}", "State=DOWN", "Reason=test")
-    cluster.ask(
-        *("sbatch", "--partition=urgent", f"--nodelist={nodes['1'].strip()}", "--output=/dev/null"),
-        "--wrap=sleep 1",
-    )
+    lost, wanted = (node_of(cluster, f"{array}_{number}") for number in "01")
+    cluster.lose(lost)
+    os.kill(made.held()["0"], signal.SIGKILL)
+    urgent = ("--partition=urgent", f"--nodelist={wanted}", "--output=/dev/null")
+    cluster.ask("sbatch", *urgent, "--wrap=sleep 1")
     made.until(lambda: {cluster.jobs()[f"{array}_{number}"] for number in "01"} == {"PENDING"})
     made.release()
-    cluster.ask("scontrol", "update", f"NodeName={nodes['0'].strip()}", "State=RESUME")
-    made.until(lambda: len(cluster.jobs()) == 2)
+    cluster.bring_back(lost)
     for number in "01":
         cluster.ask("scontrol", "update", f"JobId={array}_{number}", "StartTime=now")
     assert made.finish() == 0, made.said()
     found = made.rows()
-    assert len(found) == 2 * 2 * IMAGES * RANKS
+    assert len(found) == 2 * 4 * IMAGES * RANKS
     assert not found.duplicated(["cell", "image_id", "rank"]).any()
     assert_same_science(found, made.local_rows())
 
 
 def test_several_processes_in_one_job(sweep: Callable[..., Sweep]) -> None:
-    made = sweep("explainer=saliency", "transform.angle=[1,10]")
+    made = sweep("explainer=saliency", "transform.angle=[0.5,1,5,10]")
     made.release()
     made.start("trainer=ddp", "trainer.devices=2")
     assert made.finish() == 0, made.said()
     found = made.rows()
-    assert len(found) == 2 * IMAGES * RANKS
+    assert len(found) == 4 * IMAGES * RANKS
     assert_same_science(found, made.local_rows())
 
 
