@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 from xai_sweep.config import CONF, register
 from xai_sweep.controls import CONTROLS
 from xai_sweep.errors import InputError, SomeFailedError
+from xai_sweep.launching import with_multirun
 from xai_sweep.messages import USER_ERRORS, one_line
 from xai_sweep.packing import SWEEPER, check_retry, quoted
 
@@ -65,7 +66,7 @@ def run() -> None:
     """`python run.py`: sweep over what the command line says."""
     if "--cfg" in sys.argv and "job" in sys.argv:
         sys.argv.append("--resolve")
-    sys.argv[1:] = with_controls(sys.argv[1:])
+    sys.argv[1:] = with_multirun(with_controls(sys.argv[1:]))
     _errors.clear()
     with one_line_errors():
         job()
