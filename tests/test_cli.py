@@ -191,7 +191,11 @@ def test_the_configuration_can_be_seen(tmp_path: Path, capsys: pytest.CaptureFix
     [
         ([], 0, "xai-sweep run --help"),
         (["--help"], 0, "xai-sweep report RESULTS"),
-        (["fly"], 2, "error: fly: must be run, report RESULTS, explainers or preflight"),
+        (
+            ["fly"],
+            2,
+            "error: fly: must be run, report RESULTS, explainers, preflight or wandb-sync",
+        ),
         (["report", "nowhere"], 2, "error: path=nowhere: "),
     ],
 )

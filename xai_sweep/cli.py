@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import hydra
 from hydra.errors import (
@@ -35,6 +36,7 @@ USAGE = """xai-sweep: how robust are explanations of image classifiers?
   xai-sweep report RESULTS             table and pictures of finished cells
   xai-sweep explainers                 the explanation methods, and what is known of each
   xai-sweep preflight [key=value ...]  what the explainer will do with the model, and its cost
+  xai-sweep wandb-sync RESULTS         upload the W&B runs that are not up yet
 """
 
 # What a user can get wrong; anything else is a fault of the program.
@@ -97,11 +99,17 @@ def main() -> None:
                 from xai_sweep.preflight import preflight
 
                 preflight(overrides)
+        case ["wandb-sync", results, *more] if more in ([], ["--unfinished"]):
+            with one_line_errors():
+                from xai_sweep.tracking.wandb_sync import wandb_sync
+
+                sys.exit(1 if wandb_sync(Path(results), unfinished=bool(more)) else 0)
         case [] | ["-h"] | ["--help"]:
             print(USAGE)
         case words:
             print(
-                f"error: {' '.join(words)}: must be run, report RESULTS, explainers or preflight",
+                f"error: {' '.join(words)}: must be run, report RESULTS, explainers, preflight or "
+                "wandb-sync RESULTS",
                 file=sys.stderr,
             )
             sys.exit(2)

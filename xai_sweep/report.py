@@ -1,7 +1,7 @@
 """What a person gets at the end: a table, pictures, and where things lie."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -183,8 +183,11 @@ def _worst(rows: pd.DataFrame) -> list[str]:
     return [str(name) for name in means.sort_values(ascending=False, kind="stable").index]
 
 
-def track(tracker: Tracker, rows: pd.DataFrame, pictures: Mapping[str, Path]) -> None:
-    """Tell a tracker what a person is told."""
+def track(
+    tracker: Tracker, rows: pd.DataFrame, pictures: Mapping[str, Path], cells: Sequence[Path]
+) -> None:
+    """Tell a tracker what a person is told, and where the rows lie."""
     tracker.summary(summary(rows))
     for name, path in pictures.items():
         tracker.figure(name, path)
+    tracker.rows(cells)

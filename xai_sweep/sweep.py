@@ -16,6 +16,7 @@ from xai_sweep.config import build, check, entries, plain
 from xai_sweep.data import ImageSet, fingerprint
 from xai_sweep.errors import InputError
 from xai_sweep.models import ModelSource
+from xai_sweep.naming import axes, run_name
 from xai_sweep.question import Question
 from xai_sweep.report import FIGURES, draw, draw_side_by_side, say, show, track
 from xai_sweep.results import Store
@@ -94,13 +95,14 @@ def run(cfg: DictConfig, job: Job) -> None:
         # Lightning takes seconds to import, which a job with nothing to do need not pay.
         from xai_sweep.compute import compute
 
-        with _tracking(cfg, job, curve.title) as tracker:
+        name = run_name(cfg, job.choices, curve, transform.magnitudes)
+        with _tracking(cfg, job, name, axes(curve)) as tracker:
             compute(cfg, job.sweep, store, waiting, files, source, transform, question)
             rows = _rows(store, cells)
             pictures = draw(store.root, curve.name, cfg.strips) if cfg.pictures else {}
             if cfg.side_by_side:
                 pictures |= draw_side_by_side(store.root)
-            track(tracker, rows, pictures)
+            track(tracker, rows, pictures, [store.cell(cell.folder).path for cell in cells])
             _refuse_if_all_failed(rows, curve.data)
         places["log"] = tracker.location
     else:
@@ -111,10 +113,10 @@ def run(cfg: DictConfig, job: Job) -> None:
 
 
 @contextmanager
-def _tracking(cfg: DictConfig, job: Job, name: str) -> Iterator[Tracker]:
+def _tracking(cfg: DictConfig, job: Job, name: str, axes: Mapping[str, str]) -> Iterator[Tracker]:
     """The job's log: finished if the job is, failed if it raises."""
     logger: Logger = build(cfg.logger)
-    tracker = logger.start(job.output / "log", name=name, group=job.sweep)
+    tracker = logger.start(job.output / "log", name=name, group=job.sweep, axes=axes)
     tracker.config(plain(cfg))
     try:
         yield tracker
