@@ -99,11 +99,11 @@ def main() -> None:
                 from xai_sweep.preflight import preflight
 
                 preflight(overrides)
-        case ["wandb-sync", results, *more] if more in ([], ["--unfinished"]):
+        case ["wandb-sync", *words] if folders := [Path(w) for w in words if w != "--unfinished"]:
             with one_line_errors():
                 from xai_sweep.tracking.wandb_sync import wandb_sync
 
-                sys.exit(1 if wandb_sync(Path(results), unfinished=bool(more)) else 0)
+                sys.exit(1 if wandb_sync(folders, unfinished="--unfinished" in words) else 0)
         case [] | ["-h"] | ["--help"]:
             print(USAGE)
         case words:

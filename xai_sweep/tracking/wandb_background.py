@@ -50,10 +50,11 @@ class Background:
                 self._start()
                 self._wait(deadline)
         if left := self._left():
-            folder = os.path.commonpath([record.parent for record in left])
+            folders = sorted({str(record.parent) for record in left})
+            where = folders if len(folders) < 3 else [os.path.commonpath(folders)]
             print(
-                f"W&B does not have {len(left)} of the runs yet; what does not get there by "
-                f"itself, `xai-sweep wandb-sync {folder}` uploads",
+                f"W&B runs that are not up yet: {len(left)}; what does not get there by itself, "
+                f"`xai-sweep wandb-sync {' '.join(where)}` uploads",
                 file=sys.stderr,
             )
         return not left

@@ -72,7 +72,7 @@ class Record:
         ]
 
     def ended(self) -> bool | None:
-        """Whether the job is over; None if it runs, or was killed, where this process cannot see."""
+        """Whether the job is over; None if it runs, or was killed, where nobody here can see."""
         if self.exit_code is not None:
             return True
         if self.host != socket.gethostname():

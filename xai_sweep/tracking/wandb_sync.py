@@ -1,6 +1,7 @@
 """`xai-sweep wandb-sync`: upload what W&B does not have yet; again as often as one likes."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -15,11 +16,11 @@ UP_BEFORE = "up before"
 UP = "uploaded"
 
 
-def wandb_sync(folder: Path, *, unfinished: bool = False) -> int:
-    """Upload the runs of all jobs below a folder, and print what went up and what did not.
+def wandb_sync(folders: Sequence[Path], *, unfinished: bool = False) -> int:
+    """Upload the runs of all jobs below some folders, and print what went up and what did not.
 
     Args:
-        folder: a results folder, or any folder that jobs wrote to.
+        folders: results folders, or any that jobs wrote to.
         unfinished: also runs of jobs that may still go on elsewhere; they are marked as failed.
 
     Returns:
@@ -28,9 +29,13 @@ def wandb_sync(folder: Path, *, unfinished: bool = False) -> int:
     Raises:
         InputError: no such runs, or nobody is logged in.
     """
-    records = {path: found for path in sorted(folder.rglob(RECORD)) if (found := Record.read(path))}
-    if not records:
-        raise InputError("results", folder, "must be a folder that holds W&B runs of jobs")
+    records: dict[Path, Record] = {}
+    for folder in folders:
+        read = {path: Record.read(path) for path in sorted(folder.rglob(RECORD))}
+        found = {path: record for path, record in read.items() if record}
+        if not found:
+            raise InputError("results", folder, "must be a folder that holds W&B runs of jobs")
+        records |= found
     if not logged_in():
         raise InputError("WANDB_API_KEY", "", "log in first: `wandb login`, or set this variable")
     state: dict[Path, str] = {}
