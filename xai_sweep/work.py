@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
+from omegaconf import OmegaConf
 
 from xai_sweep.asked import Asked, Group
 from xai_sweep.cells import Cell
@@ -143,15 +144,17 @@ class _Desk:
         folder = self.job.output / "log"
         if len(self.group.curves) > 1:
             folder /= name
-        magnitudes = [cell.magnitude for cell in self.group.curves[name].cells]
+        whole = self.group.curves[name]
+        cfg = OmegaConf.create(whole.config)
+        magnitudes = [cell.magnitude for cell in whole.cells]
         tracker = logger.start(
             folder,
-            name=run_name(self.group.cfg, asked.choices, asked.curve, magnitudes),
+            name=run_name(cfg, asked.choices, asked.curve, magnitudes),
             group=self.job.sweep,
             axes=axes(asked.curve),
         )
         self._open[name] = tracker
-        tracker.config(self.group.curves[name].config)
+        tracker.config(whole.config)
 
     def hand_in(self, asked: Asked) -> None:
         """Show a complete curve, and finish its log; once."""
