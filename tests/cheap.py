@@ -5,6 +5,7 @@ _LIME = ["explainer.num_samples=16", "explainer.segmentation=grid"]
 _LIME += ["explainer.options={rows: 2, columns: 3}"]
 
 CHEAP: dict[str, list[str]] = {
+    "b_lrp": ["explainer.posterior=added_dropout", "explainer.draws=4"],
     "feature_ablation": ["explainer.segmentation=grid", "explainer.segments=9"],
     "gradient_shap": ["explainer.samples=3"],
     "integrated_gradients": ["explainer.steps=4"],

@@ -1,5 +1,6 @@
 """Explanation methods: values that, bound to a classifier, explain images."""
 
+from xai_sweep.explainers.b_lrp import BLRP
 from xai_sweep.explainers.base import Accounted, Explain, Explainer
 from xai_sweep.explainers.cam import Cam
 from xai_sweep.explainers.captum_methods import Captum
@@ -27,6 +28,7 @@ from xai_sweep.explainers.segmented import Segmented
 from xai_sweep.explainers.smooth_grad import SmoothGrad
 
 __all__ = [
+    "BLRP",
     "LRP",
     "Accounted",
     "Cam",
