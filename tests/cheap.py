@@ -13,6 +13,7 @@ CHEAP: dict[str, list[str]] = {
     "lime": _LIME,
     "lime_package": _LIME,
     "occlusion": ["explainer.window=6", "explainer.stride=4"],
+    "rde": ["explainer.steps=4", "explainer.block=3"],
     "smooth_grad": ["explainer.samples=3"],
 }
 

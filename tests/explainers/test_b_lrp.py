@@ -245,9 +245,7 @@ def test_bad_input_is_named(images: Tensor, tmp_path: Path) -> None:
         BLRP(percentile=101.0)
     with pytest.raises(InputError, match=r"^explainer\.draws=1: must be at least 2$"):
         BLRP(draws=1)
-    with pytest.raises(
-        InputError, match=r"^explainer\.rate=1\.0: must be at least 0 and less than 1"
-    ):
+    with pytest.raises(InputError, match=r"^explainer\.rate=1\.0: must be at least 0 and less"):
         BLRP(rate=1.0)
     with pytest.raises(InputError, match=r"^explainer\.members=null: .* at least two files"):
         BLRP("ensemble")

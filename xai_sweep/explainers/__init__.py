@@ -23,6 +23,7 @@ from xai_sweep.explainers.lrp import LRP
 from xai_sweep.explainers.occlusion import Occlusion
 from xai_sweep.explainers.pattern_attribution import PatternAttribution
 from xai_sweep.explainers.pattern_net import PatternNet
+from xai_sweep.explainers.rde import RDE
 from xai_sweep.explainers.saliency import Saliency
 from xai_sweep.explainers.segmented import Segmented
 from xai_sweep.explainers.smooth_grad import SmoothGrad
@@ -30,6 +31,7 @@ from xai_sweep.explainers.smooth_grad import SmoothGrad
 __all__ = [
     "BLRP",
     "LRP",
+    "RDE",
     "Accounted",
     "Cam",
     "Captum",

@@ -172,7 +172,9 @@ class BoundBLRP:
         """Several percentile maps of the same draws; all draws are held in memory.
 
         Args:
-            images, targets, seeds: see `Explain`.
+            images: see `Explain`, as for the next two.
+            targets: K classes of each image.
+            seeds: one per image.
             percents: from 0 to 100.
 
         Raises:

@@ -115,7 +115,8 @@ class BoundLRP:
         """Relevance with its channels, ``maps [B, K, C, H, W]``; see `Propagation`.
 
         Args:
-            images, targets: see `Explain`.
+            images: see `Explain`.
+            targets: K classes of each image.
             accounts: whether to say where relevance went that did not arrive.
             propagation: a changed plan of this network; None for its own.
 
