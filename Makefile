@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-slurm lint type bench clean
+.PHONY: help setup run test test-slurm test-chaos test-wandb lint type bench clean
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -28,6 +28,9 @@ test-slurm: $(STAMP) ## sweeps on a SLURM that this installs (Debian, root), sta
 	bash tests/slurm/install.sh
 	OMP_NUM_THREADS=1 unshare --net --pid --fork --kill-child --mount-proc \
 		$(BIN)/python -m pytest -m slurm tests/slurm
+
+test-wandb: $(STAMP) ## sweeps against a W&B server that is slow, broken, deaf or down
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m wandb tests/tracking
 
 lint: $(STAMP) ## style
 	$(BIN)/ruff check .

@@ -49,11 +49,12 @@ class Background:
             with suppress(OSError):  # no memory, no space for temporary files
                 self._start()
                 self._wait(deadline)
-        if left := self._left():
-            folders = sorted({str(record.parent) for record in left})
+        left = self._left()
+        if asked := [path for path in left if (record := Record.read(path)) and record.upload]:
+            folders = sorted({str(path.parent) for path in asked})
             where = folders if len(folders) < 3 else [os.path.commonpath(folders)]
             print(
-                f"W&B runs that are not up yet: {len(left)}; what does not get there by itself, "
+                f"W&B runs that are not up yet: {len(asked)}; what does not get there by itself, "
                 f"`xai-sweep wandb-sync {' '.join(where)}` uploads",
                 file=sys.stderr,
             )
