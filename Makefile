@@ -42,6 +42,7 @@ type: $(STAMP) ## types, strict
 bench: $(STAMP) ## measure; writes benchmarks/results/*.json
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/packing.py
 	$(BIN)/python benchmarks/lrp.py
 	$(BIN)/python benchmarks/lime.py
 	$(BIN)/python benchmarks/ranks.py
