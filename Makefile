@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint type bench clean
+.PHONY: help setup run test test-chaos lint type bench clean
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -23,6 +23,9 @@ run: $(STAMP) ## the main job: explain, turn and explain again the sample photos
 
 test: $(STAMP) ## all tests, in two processes of one thread each
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-chaos: $(STAMP) ## sweeps that are killed, put to sleep and left without disk; minutes
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m chaos tests/test_chaos.py
 
 lint: $(STAMP) ## style
 	$(BIN)/ruff check .
