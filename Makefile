@@ -32,6 +32,9 @@ test-slurm: $(STAMP) ## sweeps on a SLURM that this installs (Debian, root), sta
 test-wandb: $(STAMP) ## sweeps against a W&B server that is slow, broken, deaf or down
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m wandb tests/tracking
 
+test-chaos: $(STAMP) ## sweeps that are killed, put to sleep and left without disk; minutes
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m chaos tests/test_chaos.py
+
 lint: $(STAMP) ## style
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
