@@ -101,6 +101,9 @@ class Stub:
         match operation:
             case "__typename":
                 return {"__typename": "Query"}
+            case "Viewer":
+                teams = {"edges": []}
+                return _made("viewer", id=ENTITY, entity=ENTITY, username=ENTITY, teams=teams)
             case "ServerFeaturesQuery":
                 return {"serverInfo": {"features": []}}
             case "UpsertBucket":
@@ -145,6 +148,12 @@ class Stub:
                 return _made("createArtifactFiles.files", edges=edges)
             case "CommitArtifact":
                 return _made("commitArtifact.artifact", id=given["artifactID"], digest="")
+            case "ProjectInternalId":
+                return {"project": {"id": given["projectName"], "internalId": "UHJvamVjdDox"}}
+            case "UpsertView2":
+                self.views.append(given)
+                view = {"id": "view", "name": given["name"]}
+                return {"upsertView": {"view": view, "inserted": True}}
         raise NotImplementedError(f"{operation}: {query}")
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from xai_sweep.results.atomic import read_json, write_json
 
 RECORD = "wandb_run.json"
+MAGNITUDE = "magnitude"  # the x axis of every curve
 WANDB = "wandb"  # the folder beside it, named by W&B
 COMPLETE = "complete.json"
 
@@ -68,7 +69,7 @@ class Record:
         return [
             name
             for at, name in enumerate(self.columns)
-            if name != "magnitude" and any(isinstance(line[at], int | float) for line in self.lines)
+            if name != MAGNITUDE and any(isinstance(line[at], int | float) for line in self.lines)
         ]
 
     def ended(self) -> bool | None:
@@ -89,6 +90,11 @@ class Record:
 def plain(values: Mapping[str, object]) -> dict[str, Any]:
     """As JSON knows it; what it does not know becomes text."""
     return dict(json.loads(json.dumps(values, default=str)))
+
+
+def metric_key(transform: str, metric: str) -> str:
+    """What a column of the summary is called in W&B: below the transform, whatever its keys."""
+    return f"{transform.partition('(')[0]}/{metric}"
 
 
 def run_file(path: Path) -> Path | None:

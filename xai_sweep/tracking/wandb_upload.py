@@ -19,7 +19,15 @@ from typing import TYPE_CHECKING
 
 from xai_sweep.results.atomic import write_json
 from xai_sweep.tracking.wandb_login import trouble
-from xai_sweep.tracking.wandb_record import COMPLETE, WANDB, Record, is_up, run_file
+from xai_sweep.tracking.wandb_record import (
+    COMPLETE,
+    MAGNITUDE,
+    WANDB,
+    Record,
+    is_up,
+    metric_key,
+    run_file,
+)
 
 if TYPE_CHECKING:
     from wandb import Run
@@ -162,18 +170,16 @@ def _log_summary(run: "Run", record: Record) -> None:
     import wandb
 
     lines = [dict(zip(record.columns, line, strict=True)) for line in record.lines]
-    transform = str(lines[0]["transform"]).partition("(")[0]
-    run.define_metric("magnitude", hidden=True)
-    for name in record.metrics:
-        run.define_metric(f"{transform}/{name}", step_metric="magnitude", summary="mean")
+    keys = {name: metric_key(str(lines[0]["transform"]), name) for name in record.metrics}
+    run.define_metric(MAGNITUDE, hidden=True)
+    for key in keys.values():
+        run.define_metric(key, step_metric=MAGNITUDE, summary="mean")
     for line in lines:
-        numbers = {name: float(line[name]) for name in record.metrics if line[name] is not None}
-        run.log(
-            {"magnitude": line["magnitude"]}
-            | {f"{transform}/{name}": value for name, value in numbers.items()}
+        numbers = {key: float(line[name]) for name, key in keys.items() if line[name] is not None}
+        run.log({MAGNITUDE: line[MAGNITUDE], **numbers})
+        run.summary.update(
+            {f"{key}/{line[MAGNITUDE]:g}": number for key, number in numbers.items()}
         )
-        at = f"{line['magnitude']:g}"
-        run.summary.update({f"{transform}/{name}/{at}": value for name, value in numbers.items()})
     run.log({"summary": wandb.Table(columns=[*record.columns], data=[*record.lines])})
 
 
