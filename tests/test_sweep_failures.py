@@ -192,7 +192,7 @@ def test_a_point_that_cannot_be_composed_or_makes_no_sense(
     assert len(curves(tmp_path)) == 2
     told = capsys.readouterr().err
     for line in (
-        "error: explainer=foo: must be one of cam,",
+        "error: explainer=foo: must be one of b_lrp,",
         "error: transform.angle=abc: must be a number, or a list of them",
         "error: ranks=0: must be at least 1",
         "error: 10 failed, all the rest is complete",

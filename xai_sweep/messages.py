@@ -31,8 +31,9 @@ def one_line(error: Exception) -> str:
         if entry in EXTRAS:
             chosen = [word for word in sys.argv if word.startswith(f"{group}=")]
             return f"{chosen[-1] if chosen else group}: {needs(EXTRAS[entry])}"
-        if entries(group):
-            return f"{group}={entry}: must be one of {', '.join(entries(group))}"
+        if names := entries(group):
+            names += ["basic"] if group == "hydra/launcher" else []
+            return f"{group}={entry}: must be one of {', '.join(names)}"
     if isinstance(error, OverrideParseException):
         return f"{error.override}: must be key=value; quote a value with odd characters in it"
     if isinstance(error, ConfigCompositionException):

@@ -63,7 +63,6 @@ class LRP(Explainer):
     compile: int | None = None
 
     conserves: ClassVar[bool] = True
-    run_time: ClassVar[tuple[str, ...]] = ("compile",)
     source: ClassVar[str] = "Bach et al. 2015, doi:10.1371/journal.pone.0130140"
 
     def __post_init__(self) -> None:
