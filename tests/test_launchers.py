@@ -55,10 +55,9 @@ def test_a_failing_job_is_said_and_the_other_is_done(
     done = run(tmp_path, f"hydra/launcher={launcher}", *words)
     assert done.returncode == 2, done.stderr
     errors = [line for line in done.stderr.splitlines() if "rror" in line]
-    assert len(errors) == 2, done.stderr
-    expected = "error: explainer.layer=nope: explainer.layer=nope: must be the path of a module"
+    expected = "error: explainer.layer=nope: must be the path of a module"
     assert errors[0].startswith(expected)
-    assert errors[1].startswith("error: 1 of 2 jobs failed, see above; the same command computes")
+    assert errors[-1].startswith("error: 1 failed, all the rest is complete")
     assert set(read(tmp_path)["explainer"]) == {"grad_cam"}
 
 
