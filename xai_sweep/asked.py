@@ -170,7 +170,6 @@ def _asked(
         weights=source.identity() | explainer.identity(),
         data=data,
         region_of=question.region_of,
-        run_time=explainer.run_time,
     )
     cells = tuple(Cell(curve, magnitude) for magnitude in transform.magnitudes)
     return Asked(

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -15,7 +16,8 @@ from omegaconf import DictConfig
 
 from xai_sweep.config import CONF, register
 from xai_sweep.controls import CONTROLS
-from xai_sweep.errors import SomeFailedError
+from xai_sweep.errors import InputError, SomeFailedError
+from xai_sweep.launching import with_multirun
 from xai_sweep.messages import USER_ERRORS, one_line
 from xai_sweep.packing import SWEEPER, check_retry, quoted
 
@@ -24,11 +26,17 @@ USAGE = """xai-sweep: how robust are explanations of image classifiers?
   xai-sweep run [-m] [key=value ...]   run a job, or with -m a grid of jobs
   xai-sweep run --help                 the groups and keys
   xai-sweep report RESULTS             table and pictures of finished cells
-  xai-sweep retry RESULTS              compute again what failed
   xai-sweep representatives RESULTS [explainer=lime ...] [--count N]
                                        images that show most of what explanations look at
+  xai-sweep retry RESULTS              compute again what failed
+  xai-sweep status RESULTS [key=value ...] [--watch]
+                                       done, running, failed and missing cells of a sweep
+  xai-sweep verify [--repair] RESULTS  is every row there, and as it was written?
+  xai-sweep compact RESULTS            many small files of finished cells as few large ones
+  xai-sweep prune [--yes] RESULTS      list what killed jobs left behind; --yes removes it
   xai-sweep explainers                 the explanation methods, and what is known of each
   xai-sweep preflight [key=value ...]  what the explainer will do with the model, and its cost
+  xai-sweep wandb-sync RESULTS         upload the W&B runs that are not up yet
 """
 
 register()
@@ -60,7 +68,7 @@ def run() -> None:
     """`python run.py`: sweep over what the command line says."""
     if "--cfg" in sys.argv and "job" in sys.argv:
         sys.argv.append("--resolve")
-    sys.argv[1:] = with_controls(sys.argv[1:])
+    sys.argv[1:] = with_multirun(with_controls(sys.argv[1:]))
     _errors.clear()
     with one_line_errors():
         job()
@@ -101,14 +109,17 @@ def main() -> None:
                 from xai_sweep.report import report_folder
 
                 report_folder(results)
-        case ["retry", results, *words]:
-            with one_line_errors():
-                retry(results, words)
         case ["representatives", results, *words]:
             with one_line_errors():
                 from xai_sweep.representatives import representatives
 
                 representatives(results, words)
+        case ["retry", results, *words]:
+            with one_line_errors():
+                retry(results, words)
+        case [("status" | "verify" | "compact" | "prune") as command, *words]:
+            with one_line_errors():
+                sys.exit(upkeep(command, words))
         case ["explainers"]:
             with one_line_errors():
                 from xai_sweep.catalogue import explainers
@@ -119,15 +130,48 @@ def main() -> None:
                 from xai_sweep.preflight import preflight
 
                 preflight(overrides)
+        case ["wandb-sync", *words] if folders := [Path(w) for w in words if w != "--unfinished"]:
+            with one_line_errors():
+                from xai_sweep.tracking.wandb_sync import wandb_sync
+
+                sys.exit(1 if wandb_sync(folders, unfinished="--unfinished" in words) else 0)
         case [] | ["-h"] | ["--help"]:
             print(USAGE)
         case words:
             commands = (
-                "run, report RESULTS, retry RESULTS, representatives RESULTS, explainers or "
-                "preflight"
+                "run, report, status, verify, compact, prune, representatives, retry or wandb-sync "
+                "RESULTS, explainers or preflight"
             )
             print(f"error: {' '.join(words)}: must be {commands}", file=sys.stderr)
             sys.exit(2)
+
+
+def upkeep(command: str, words: list[str]) -> int:
+    """The commands that look after a results folder.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        InputError: not one results folder, or a word too many.
+    """
+    from xai_sweep import upkeep as tell
+
+    flag = {"status": "--watch", "verify": "--repair", "prune": "--yes"}.get(command, "")
+    rest = [word for word in words if word not in (flag, "-m", "--multirun")]
+    if not rest or (len(rest) > 1 and command != "status"):
+        flags = f" [{flag}]" if flag else ""
+        raise InputError(command, " ".join(words), f"must be xai-sweep {command}{flags} RESULTS")
+    match command:
+        case "status":
+            tell.print_status(rest[0], with_controls(rest[1:]), flag in words)
+        case "verify":
+            return tell.print_verdict(rest[0], flag in words)
+        case "compact":
+            tell.print_compaction(rest[0])
+        case _:
+            tell.print_leftovers(rest[0], flag in words)
+    return 0
 
 
 @contextmanager

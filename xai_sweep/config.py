@@ -71,6 +71,7 @@ class Root:
     side_by_side: bool = MISSING
     strips: int = MISSING
     shard_images: int = MISSING
+    lease_seconds: float = MISSING
 
     device: str = MISSING
     batch_size: Any = MISSING
@@ -110,7 +111,8 @@ def check(cfg: DictConfig) -> None:
             raise InputError(key, given, f"must be given as {key.replace('.', '/')}={given}")
     for key in _CHOICES:
         _check_choice(cfg, key)
-    for key, least in (("ranks", 1), ("keep_worst", 1), ("shard_images", 1), ("strips", 0)):
+    leasts = {"ranks": 1, "keep_worst": 1, "shard_images": 1, "strips": 0, "lease_seconds": 1}
+    for key, least in leasts.items():
         if cfg[key] < least:
             raise InputError(key, cfg[key], f"must be at least {least}")
     check_sweep(cfg)

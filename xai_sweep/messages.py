@@ -18,6 +18,7 @@ from omegaconf.errors import (
 
 from xai_sweep.config import Root, entries, in_words
 from xai_sweep.errors import InputError, unknown_key
+from xai_sweep.launching import EXTRAS, needs
 
 # What a user can get wrong; anything else is a fault of the program.
 USER_ERRORS = (InputError, HydraException, OmegaConfBaseException, OSError)
@@ -27,8 +28,12 @@ def one_line(error: Exception) -> str:
     """The message of an error of ours, Hydra's or OmegaConf's as one line."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, entry = error.missing_cfg_file.rpartition("/")
-        if entries(group):
-            return f"{group}={entry}: must be one of {', '.join(entries(group))}"
+        if entry in EXTRAS:
+            chosen = [word for word in sys.argv if word.startswith(f"{group}=")]
+            return f"{chosen[-1] if chosen else group}: {needs(EXTRAS[entry])}"
+        if names := entries(group):
+            names += ["basic"] if group == "hydra/launcher" else []
+            return f"{group}={entry}: must be one of {', '.join(names)}"
     if isinstance(error, OverrideParseException):
         return f"{error.override}: must be key=value; quote a value with odd characters in it"
     if isinstance(error, ConfigCompositionException):

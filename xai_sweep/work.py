@@ -1,22 +1,28 @@
 """The curves of a group: compute what is missing, hand in each curve, note what fails."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
+from omegaconf import OmegaConf
 
 from xai_sweep.asked import Asked, Group
 from xai_sweep.cells import Cell
 from xai_sweep.config import build
 from xai_sweep.errors import InputError
 from xai_sweep.job import Job
+from xai_sweep.naming import axes, run_name
 from xai_sweep.notes import Notes
+from xai_sweep.planned import register
 from xai_sweep.report import FIGURES, draw, draw_side_by_side, say, show, track
 from xai_sweep.results import Store
 from xai_sweep.results import load as load_rows
 from xai_sweep.results.failures import forget
+from xai_sweep.results.turns import turns
 from xai_sweep.tracking import Logger, Tracker
 
 if TYPE_CHECKING:
@@ -30,21 +36,37 @@ CELLS_AT_ONCE = 32
 def compute_group(group: Group, job: Job, notes: Notes) -> None:
     """Compute the missing cells of curves that share model, data and explainer; then report."""
     curves = list(group.curves.values())
+    force = group.cfg.force
     with notes.of(*curves):
         store = Store(Path(group.cfg.results))
-        missing = {asked.curve.name: _missing(asked, store, group.cfg.force) for asked in curves}
+        for asked in curves:
+            register(store.root, asked.cells, len(group.files))
+        missing = {asked.curve.name: _missing(asked, store, force) for asked in curves}
     if any(map(notes.is_bad, curves)):
         return
-    desk = _Desk(group, store, job, notes, {name: len(cells) for name, cells in missing.items()})
+    desk = _Desk(group, store, job, notes)
     for asked in curves:
         if not missing[asked.curve.name]:
             desk.hand_in(asked)
     waiting = [asked.only(cells) for asked in curves if (cells := missing[asked.curve.name])]
+    names = [cell.folder for asked in waiting for cell in asked.cells]
     shared: Shared | None = None
-    with desk:
-        for portion in passes(waiting, CELLS_AT_ONCE):
-            part = [asked for asked in portion if not notes.is_bad(asked)]
-            if notes.stopped or not part:
+    begun: set[str] = set()
+    with (
+        desk,
+        closing(turns(store, names, group.cfg.lease_seconds, force, CELLS_AT_ONCE)) as portions,
+    ):
+        for portion in portions:
+            if notes.stopped:
+                break
+            begun |= set(portion)
+            part = [
+                asked.only(cells)
+                for asked in waiting
+                if (cells := [cell for cell in asked.cells if cell.folder in portion])
+                and not notes.is_bad(asked)
+            ]
+            if not part:
                 continue
             # Lightning takes seconds to import, which a job with nothing to do need not pay.
             from xai_sweep.compute import prepare
@@ -55,23 +77,22 @@ def compute_group(group: Group, job: Job, notes: Notes) -> None:
                 shared = shared or prepare(group, store)
             except Exception as error:
                 notes.add(error, *(part if shared else waiting))
+                if shared is None:
+                    return
                 continue
-            for asked in _computed(shared, part, job, store, notes, force=group.cfg.force):
-                if asked.cells[-1] is missing[asked.curve.name][-1]:  # the curve's last
-                    desk.hand_in(group.curves[asked.curve.name])
+            for asked in _computed(shared, part, job, store, notes, force=force):
+                desk.computed[asked.curve.name] += len(asked.cells)
+                is_last = begun.issuperset(cell.folder for cell in missing[asked.curve.name])
+                whole = group.curves[asked.curve.name]
+                # Another job may have taken over some of its cells.
+                if is_last and not _missing(whole, store):
+                    desk.hand_in(whole)
+        for asked in waiting:  # what other jobs completed meanwhile
+            if not notes.stopped and not notes.is_bad(asked):
+                desk.hand_in(group.curves[asked.curve.name])
 
 
-def passes(curves: Sequence[Asked], most: int) -> Iterator[list[Asked]]:
-    """The same cells in portions; a curve may be in several."""
-    cells = [(asked, cell) for asked in curves for cell in asked.cells]
-    for start in range(0, len(cells), most):
-        portion: dict[str, tuple[Asked, list[Cell]]] = {}
-        for asked, cell in cells[start : start + most]:
-            portion.setdefault(asked.curve.name, (asked, []))[1].append(cell)
-        yield [asked.only(some) for asked, some in portion.values()]
-
-
-def _missing(asked: Asked, store: Store, force: bool) -> list[Cell]:
+def _missing(asked: Asked, store: Store, force: bool = False) -> list[Cell]:
     return [cell for cell in asked.cells if force or store.cell(cell.folder).manifest() is None]
 
 
@@ -108,8 +129,9 @@ class _Desk:
     store: Store
     job: Job
     notes: Notes
-    computed: Mapping[str, int]
+    computed: Counter[str] = field(default_factory=Counter)
     _open: dict[str, Tracker] = field(default_factory=dict)
+    _handed_in: set[str] = field(default_factory=set)
 
     def __enter__(self) -> "_Desk":
         return self
@@ -129,12 +151,23 @@ class _Desk:
         folder = self.job.output / "log"
         if len(self.group.curves) > 1:
             folder /= name
-        tracker = logger.start(folder, name=asked.curve.title, group=self.job.sweep)
+        whole = self.group.curves[name]
+        cfg = OmegaConf.create(whole.config)
+        magnitudes = [cell.magnitude for cell in whole.cells]
+        tracker = logger.start(
+            folder,
+            name=run_name(cfg, asked.choices, asked.curve, magnitudes),
+            group=self.job.sweep,
+            axes=axes(asked.curve),
+        )
         self._open[name] = tracker
-        tracker.config(asked.config)
+        tracker.config(whole.config)
 
     def hand_in(self, asked: Asked) -> None:
-        """Show a complete curve, and finish its log."""
+        """Show a complete curve, and finish its log; once."""
+        if asked.curve.name in self._handed_in:
+            return
+        self._handed_in.add(asked.curve.name)
         with self.notes.of(asked):
             self._hand_in(asked)
 
@@ -149,7 +182,8 @@ class _Desk:
             pictures = draw(self.store.root, name, cfg.strips) if cfg.pictures else {}
             if cfg.side_by_side:
                 pictures |= draw_side_by_side(self.store.root)
-            track(self._open[name], rows, pictures)
+            cells = [self.store.cell(cell.folder).path for cell in asked.cells]
+            track(self._open[name], rows, pictures, cells)
             _refuse_if_all_failed(rows, asked.curve.data)
             tracker = self._open.pop(name)
             tracker.finish()
