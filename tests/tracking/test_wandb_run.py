@@ -100,7 +100,7 @@ def test_rows_that_are_asked_for_outlive_compacting(
     kept = record_of(tmp_path / "log").rows
     assert kept is not None
     (file,) = [path for path in Path(kept).rglob("*") if path.is_file()]
-    assert file.relative_to(kept) == Path("a/rows-00000.parquet")
+    assert file.relative_to(kept) == Path("a/rows-00000.parquet.kept")  # no second parquet file
     assert file.read_text() == "rows-00000.parquet"
 
 
