@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -100,7 +101,7 @@ def test_rows_that_are_asked_for_outlive_compacting(
     kept = record_of(tmp_path / "log").rows
     assert kept is not None
     (file,) = [path for path in Path(kept).rglob("*") if path.is_file()]
-    assert file.relative_to(kept) == Path("a/rows-00000.parquet")
+    assert file.relative_to(kept) == Path("a/rows-00000.parquet.kept")  # no second parquet file
     assert file.read_text() == "rows-00000.parquet"
 
 
@@ -168,8 +169,12 @@ def test_a_job_queued_again_is_the_same_run(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_used_is_a_warning_and_the_run_is_kept_elsewhere(
-    tmp_path: Path, told: list[Path], caplog: pytest.LogCaptureFixture
+    tmp_path: Path,
+    told: list[Path],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     (tmp_path / "log").write_text("a file in the way")
     with caplog.at_level(logging.WARNING):
         tracker = Wandb().start(tmp_path / "log")

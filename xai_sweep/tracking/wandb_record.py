@@ -11,6 +11,7 @@ from typing import Any
 from xai_sweep.results.atomic import read_json, write_json
 
 RECORD = "wandb_run.json"
+KEPT = ".kept"  # what the names of kept parquet files end with
 MAGNITUDE = "magnitude"  # the x axis of every curve
 WANDB = "wandb"  # the folder beside it, named by W&B
 COMPLETE = "complete.json"

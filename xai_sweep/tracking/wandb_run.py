@@ -18,7 +18,7 @@ from xai_sweep.errors import InputError
 from xai_sweep.tracking.base import Logger, NullTracker, Tracker
 from xai_sweep.tracking.wandb_background import background
 from xai_sweep.tracking.wandb_login import logged_in
-from xai_sweep.tracking.wandb_record import RECORD, Record, plain
+from xai_sweep.tracking.wandb_record import KEPT, RECORD, Record, plain
 
 log = logging.getLogger(__name__)
 
@@ -134,7 +134,8 @@ class WandbTracker(Tracker):
             for folder in folders:
                 (kept / folder.name).mkdir(parents=True, exist_ok=True)
                 for shard in folder.glob("*.parquet"):
-                    _link(shard, kept / folder.name / shard.name)
+                    # Whoever reads results/**/*.parquet must not find the rows twice.
+                    _link(shard, kept / folder.name / f"{shard.name}{KEPT}")
             self._record.rows = str(kept.absolute())
 
     def finish(self, exit_code: int = 0) -> None:

@@ -21,6 +21,7 @@ from xai_sweep.results.atomic import write_json
 from xai_sweep.tracking.wandb_login import trouble
 from xai_sweep.tracking.wandb_record import (
     COMPLETE,
+    KEPT,
     MAGNITUDE,
     WANDB,
     Record,
@@ -108,7 +109,10 @@ def _write_all(records: Sequence[Path]) -> dict[Path, str]:
             _write(path)
         except Exception as error:  # W&B raises a dozen private classes that share no base
             unwritten[path] = f"{type(error).__name__}: {error}"
-    wandb.teardown()  # waits until everything is on the disk
+    try:
+        wandb.teardown()  # waits until everything is on the disk
+    except Exception as error:
+        unwritten = dict.fromkeys(waiting, f"{type(error).__name__}: {error}")
     for path in waiting:
         try:
             if path not in unwritten:
@@ -160,7 +164,8 @@ def _write(path: Path) -> None:
     if record.rows:
         artifact = wandb.Artifact(f"rows-{record.id}", type="rows")
         for shard in sorted(Path(record.rows).glob("*/*")):
-            artifact.add_file(str(shard), f"{shard.parent.name}/{shard.name}", policy="immutable")
+            name = f"{shard.parent.name}/{shard.name.removesuffix(KEPT)}"
+            artifact.add_file(str(shard), name, policy="immutable")
         run.log_artifact(artifact)
     run.finish(exit_code=KILLED if record.exit_code is None else record.exit_code)
 
@@ -204,7 +209,8 @@ def contained() -> Iterator[None]:
     """W&B inside leaves nothing in the user's folders, and reports its own errors to nobody."""
     folders = ("WANDB_DIR", "WANDB_CACHE_DIR", "WANDB_DATA_DIR")
     quiet = {"WANDB_SILENT": "true", "WANDB_ERROR_REPORTING": "false"}
-    before = {name: os.environ.get(name) for name in (*folders, *quiet)}
+    before = {name: os.environ.get(name) for name in (*folders, *quiet, "WANDB_MODE")}
+    os.environ.pop("WANDB_MODE", None)  # it is for jobs; whoever is here wants to write or send
     try:
         with tempfile.TemporaryDirectory() as folder:
             os.environ |= dict.fromkeys(folders, folder) | quiet
