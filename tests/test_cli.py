@@ -157,7 +157,7 @@ def test_a_bad_job_does_not_hide_the_others(
     assert [line.split(":")[1].strip() for line in found] == [
         "explainer.layer=nope",
         "explainer.layer=blocks.9",
-        "2 jobs failed, see above",
+        "2 failed, all the rest is complete; why",
     ]
     assert sorted(set(read(tmp_path)["explainer"])) == ["grad_cam", "grad_cam(layer=blocks.5)"]
 
@@ -205,7 +205,7 @@ def test_the_configuration_can_be_seen(tmp_path: Path, capsys: pytest.CaptureFix
     [
         ([], 0, "xai-sweep run --help"),
         (["--help"], 0, "xai-sweep report RESULTS"),
-        (["fly"], 2, "error: fly: must be run, report RESULTS, representatives RESULTS, expl"),
+        (["fly"], 2, "error: fly: must be run, report, status, verify, compact, prune, rep"),
         (["report", "nowhere"], 2, "error: path=nowhere: "),
         (["representatives", "nowhere"], 2, "error: path=nowhere: "),
     ],

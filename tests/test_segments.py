@@ -18,7 +18,7 @@ from xai_sweep.explainers import Explainer
 from xai_sweep.metrics import RMSE
 from xai_sweep.models import Classifier
 from xai_sweep.probe import Probe
-from xai_sweep.question import Question
+from xai_sweep.question import Change, Question
 from xai_sweep.report import show_split
 from xai_sweep.results import splits
 from xai_sweep.transforms import GaussianNoise, Rotation, Transform
@@ -78,10 +78,8 @@ def probed(explainer: Halves, transform: Transform) -> Sequence[object]:
     probe = Probe(
         Classifier(network("plain")),
         explainer,
-        transform,
-        transform.magnitudes,
+        [Change(transform, transform.magnitudes, Question(ranks=2))],
         {"rmse": RMSE()},
-        Question(ranks=2),
     )
     probe.on_predict_start()
     images = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))

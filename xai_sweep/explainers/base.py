@@ -75,8 +75,6 @@ class Explainer(ABC):
         needs_fit: it must see images before it can explain any, see `Fittable`.
         is_control: the heatmap does not depend on the network; a method that is no better is
             worth nothing. Their names are also in `xai_sweep.controls`, for those without torch.
-        run_time: parameters that say how it is computed and not what: heatmaps do not depend on
-            them, beyond rounding, so the key of a cell leaves them out.
         source: where the method is defined.
     """
 
@@ -86,7 +84,6 @@ class Explainer(ABC):
     conserves: ClassVar[bool] = False
     needs_fit: ClassVar[bool] = False
     is_control: ClassVar[bool] = False
-    run_time: ClassVar[tuple[str, ...]] = ()
     source: ClassVar[str]
 
     def cost_in_forwards(self, targets: int = 1) -> float:

@@ -39,7 +39,6 @@ class Lime(LimeParameters, Explainer):
     """
 
     is_deterministic: ClassVar[bool] = False
-    run_time: ClassVar[tuple[str, ...]] = ("samples_at_once",)
     source: ClassVar[str] = "Ribeiro et al. 2016, arXiv:1602.04938"
 
     def cost_in_forwards(self, targets: int = 1) -> float:
