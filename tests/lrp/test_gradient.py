@@ -4,12 +4,14 @@ Shrikumar et al. 2016, arXiv:1605.01713; Ancona et al. 2018, proposition 1. The 
 of torchvision and timm, with random weights and random batchnorm statistics.
 """
 
+from functools import partial
 from typing import Any
 
 import pytest
 import timm
 import torch
 import torchvision
+from networks import randomised
 from torch import Tensor, nn
 
 from xai_sweep.explainers import LRP
@@ -64,24 +66,12 @@ SIZES = TORCHVISION | TIMM | UNUSUAL
 
 def network(name: str) -> nn.Module:
     """In float64, random in every weight, bias and statistic, some batchnorms with sign -1."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        arguments = ARGUMENTS.get(name, {})
-        if name in TORCHVISION:
-            net = torchvision.models.get_model(name, weights=None, num_classes=10, **arguments)
-        else:
-            net = timm.create_model(name, pretrained=False, num_classes=10, **arguments)
-        for part in net.modules():
-            if isinstance(part, nn.Conv2d | nn.Linear):
-                nn.init.kaiming_normal_(part.weight, nonlinearity="relu")
-                if part.bias is not None:
-                    nn.init.normal_(part.bias, std=0.1)
-            if isinstance(part, nn.BatchNorm2d):
-                part.running_mean.normal_(std=0.1)
-                part.running_var.uniform_(0.5, 2)
-                nn.init.normal_(part.weight)
-                nn.init.normal_(part.bias, std=0.1)
-    return net.double().eval()
+    arguments = ARGUMENTS.get(name, {})
+    if name in TORCHVISION:
+        make = partial(torchvision.models.get_model, name, weights=None, **arguments)
+    else:
+        make = partial(timm.create_model, name, pretrained=False, **arguments)
+    return randomised(partial(make, num_classes=10)).double()
 
 
 def some_images(name: str) -> Tensor:

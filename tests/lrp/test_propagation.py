@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 
 import pytest
 import torch
 import torchvision
-from networks import network
+from networks import network, randomised
 from torch import Tensor, nn
 
 from xai_sweep.errors import InputError
@@ -22,16 +22,8 @@ TARGETS = torch.tensor([[3, 0], [7, 3], [1, 9]])
 def real(name: str) -> nn.Module:
     """A network of torchvision with random weights and batchnorm statistics."""
     rest = {"init_weights": False} if name == "inception_v3" else {}
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        net = torchvision.models.get_model(name, weights=None, num_classes=10, **rest)
-        for part in net.modules():
-            if isinstance(part, nn.Conv2d):
-                nn.init.kaiming_normal_(part.weight, nonlinearity="relu")
-            if isinstance(part, nn.BatchNorm2d):
-                part.running_mean.normal_(std=0.1)
-                part.running_var.uniform_(0.5, 2)
-    return net.eval()
+    make = partial(torchvision.models.get_model, name, weights=None, num_classes=10, **rest)
+    return randomised(make)
 
 
 def some_images(name: str) -> Tensor:

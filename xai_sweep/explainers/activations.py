@@ -1,5 +1,7 @@
 """What class activation maps are made of: the map of one layer, and gradients at it."""
 
+from abc import abstractmethod
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -7,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, fx
 
-from xai_sweep.explainers.base import target_gradients
+from xai_sweep.explainers.base import Explain, Explainer, target_gradients
 from xai_sweep.models.capture import Captured, capture
 from xai_sweep.models.classifier import Classifier
 from xai_sweep.models.folded import folded_at
@@ -37,23 +39,50 @@ def split_at(captured: Captured, node: fx.Node, images: Float[Tensor, "b c h w"]
     return Split(captured.graph, node) if is_double else Split(*folded_at(captured, node))
 
 
-def activation_and_gradients(
-    classifier: Classifier,
-    layer: str | None,
-    images: Float[Tensor, "b c h w"],
-    targets: Int64[Tensor, "b k"],
-) -> tuple[Float[Tensor, "b n i j"], Float[Tensor, "b k n i j"]]:
-    """The maps of a layer, see `Captured.last_spatial`, and the target logits' gradients at them.
+@dataclass(frozen=True)
+class GradientActivations(Explainer):
+    """The maps of one layer, weighted by what their gradients say, and enlarged bilinearly.
 
-    Raises:
-        InputError: a target that is not a class of the network, or no such layer.
+    Works on the captured graph: the default layer is found for any network, there is one forward
+    pass for all K targets, and the backward passes end at the layer.
+
+    Attributes:
+        layer: module path, e.g. ``features.29``; by default the last map with more than one pixel.
     """
-    captured = capture(classifier, images)
-    split = split_at(captured, captured.last_spatial(layer), images)
-    with torch.inference_mode(False), torch.enable_grad():
-        logits = split.run(images.clone().detach())
-        gradients = target_gradients(logits, split.activation, targets)
-    return split.activation.detach(), gradients
+
+    layer: str | None = None
+
+    @abstractmethod
+    def combined(
+        self, maps: Float[Tensor, "b n i j"], gradients: Float[Tensor, "b k n i j"]
+    ) -> Float[Tensor, "b k i j"]:
+        """A small heatmap per target.
+
+        Args:
+            maps: of the layer.
+            gradients: of each target's logit at the maps.
+        """
+
+    def cost_in_forwards(self, targets: int = 1) -> float:
+        """See `Explainer.cost_in_forwards`; backward passes end at the layer, at the top of it."""
+        return 1.0
+
+    def bind(self, classifier: Classifier) -> Explain:
+        """See `Explainer.bind`."""
+
+        def explain(
+            images: Float[Tensor, "b c h w"],
+            targets: Int64[Tensor, "b k"],
+            seeds: Int64[Tensor, " b"] | None = None,
+        ) -> Float[Tensor, "b k h w"]:
+            captured = capture(classifier, images)
+            split = split_at(captured, captured.last_spatial(self.layer), images)
+            with torch.inference_mode(False), torch.enable_grad():
+                logits = split.run(images.clone().detach())
+                gradients = target_gradients(logits, split.activation, targets)
+            return enlarged(self.combined(split.activation.detach(), gradients), images)
+
+        return explain
 
 
 def enlarged(

@@ -1,5 +1,6 @@
 """Null explainers: heatmaps that know nothing of the network. A good method is better than they."""
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,15 +15,37 @@ from xai_sweep.seeds import dice_for
 
 
 class Control(Explainer):
-    """What all null explainers have in common."""
+    """What all null explainers have in common: a map that is the same for all targets."""
 
     is_class_sensitive: ClassVar[bool] = False
     is_control: ClassVar[bool] = True
     source: ClassVar[str] = "Adebayo et al. 2018, arXiv:1810.03292"
 
+    @abstractmethod
+    def maps(
+        self,
+        images: Float[Tensor, "b c h w"],
+        seeds: Int64[Tensor, " b"] | None,
+        classifier: Classifier,
+    ) -> Float[Tensor, "b h w"]:
+        """A map of each image; of the classifier nothing counts but how it sees pixels."""
+
     def cost_in_forwards(self, targets: int = 1) -> float:
         """See `Explainer.cost_in_forwards`; the network is never asked."""
         return 0.0
+
+    def bind(self, classifier: Classifier) -> Explain:
+        """See `Explainer.bind`."""
+
+        def explain(
+            images: Float[Tensor, "b c h w"],
+            targets: Int64[Tensor, "b k"],
+            seeds: Int64[Tensor, " b"] | None = None,
+        ) -> Float[Tensor, "b k h w"]:
+            maps = self.maps(images.detach(), seeds, classifier)
+            return maps[:, None].repeat(1, targets.shape[1], 1, 1)
+
+        return explain
 
 
 @dataclass(frozen=True)
@@ -35,18 +58,15 @@ class Random(Control):
 
     is_deterministic: ClassVar[bool] = False
 
-    def bind(self, classifier: Classifier) -> Explain:
-        """See `Explainer.bind`."""
-
-        def explain(
-            images: Float[Tensor, "b c h w"],
-            targets: Int64[Tensor, "b k"],
-            seeds: Int64[Tensor, " b"] | None = None,
-        ) -> Float[Tensor, "b k h w"]:
-            noise = dice_for(seeds, len(images)).normal((images.shape[-2], images.shape[-1]))
-            return noise.to(images)[:, None].repeat(1, targets.shape[1], 1, 1)
-
-        return explain
+    def maps(
+        self,
+        images: Float[Tensor, "b c h w"],
+        seeds: Int64[Tensor, " b"] | None,
+        classifier: Classifier,
+    ) -> Float[Tensor, "b h w"]:
+        """See `Control.maps`."""
+        noise = dice_for(seeds, len(images)).normal((images.shape[-2], images.shape[-1]))
+        return noise.to(images)
 
 
 @dataclass(frozen=True)
@@ -58,23 +78,19 @@ class Sobel(Control):
 
     is_signed: ClassVar[bool] = False
 
-    def bind(self, classifier: Classifier) -> Explain:
-        """See `Explainer.bind`."""
-
-        def explain(
-            images: Float[Tensor, "b c h w"],
-            targets: Int64[Tensor, "b k"],
-            seeds: Int64[Tensor, " b"] | None = None,
-        ) -> Float[Tensor, "b k h w"]:
-            grey = classifier.normalisation.to_pixels(images.detach()).mean(dim=1, keepdim=True)
-            smooth = torch.tensor([1, 2, 1]).to(images) / 4
-            slope = torch.tensor([1, 0, -1]).to(images)
-            kernels = torch.stack([torch.outer(slope, smooth), torch.outer(smooth, slope)])
-            slopes = F.conv2d(F.pad(grey, (1, 1, 1, 1), mode="replicate"), kernels[:, None])
-            edges = (slopes**2).mean(dim=1, keepdim=True).sqrt()
-            return edges.repeat(1, targets.shape[1], 1, 1)
-
-        return explain
+    def maps(
+        self,
+        images: Float[Tensor, "b c h w"],
+        seeds: Int64[Tensor, " b"] | None,
+        classifier: Classifier,
+    ) -> Float[Tensor, "b h w"]:
+        """See `Control.maps`."""
+        grey = classifier.normalisation.to_pixels(images).mean(dim=1, keepdim=True)
+        smooth = torch.tensor([1, 2, 1]).to(images) / 4
+        slope = torch.tensor([1, 0, -1]).to(images)
+        kernels = torch.stack([torch.outer(slope, smooth), torch.outer(smooth, slope)])
+        slopes = F.conv2d(F.pad(grey, (1, 1, 1, 1), mode="replicate"), kernels[:, None])
+        return (slopes**2).mean(dim=1).sqrt()
 
 
 @dataclass(frozen=True)
@@ -83,14 +99,11 @@ class Constant(Control):
 
     is_signed: ClassVar[bool] = False
 
-    def bind(self, classifier: Classifier) -> Explain:
-        """See `Explainer.bind`."""
-
-        def explain(
-            images: Float[Tensor, "b c h w"],
-            targets: Int64[Tensor, "b k"],
-            seeds: Int64[Tensor, " b"] | None = None,
-        ) -> Float[Tensor, "b k h w"]:
-            return torch.ones_like(images[:, :1]).repeat(1, targets.shape[1], 1, 1)
-
-        return explain
+    def maps(
+        self,
+        images: Float[Tensor, "b c h w"],
+        seeds: Int64[Tensor, " b"] | None,
+        classifier: Classifier,
+    ) -> Float[Tensor, "b h w"]:
+        """See `Control.maps`."""
+        return torch.ones_like(images[:, 0])

@@ -3,16 +3,14 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor
 
-from xai_sweep.explainers.activations import activation_and_gradients, enlarged
-from xai_sweep.explainers.base import Explain, Explainer
-from xai_sweep.models.classifier import Classifier
+from xai_sweep.explainers.activations import GradientActivations
 
 
 @dataclass(frozen=True)
-class GradCamPlusPlus(Explainer):
+class GradCamPlusPlus(GradientActivations):
     """Activation maps of one layer, weighted by positive gradients, pixel by pixel.
 
     The paper takes the exponential of the logit S for its class score, so that the second and
@@ -21,7 +19,7 @@ class GradCamPlusPlus(Explainer):
         alpha = g^2 / (2 g^2 + g^3 sum(A)) = 1 / (2 + g sum(A))  where g is not 0.
 
     A heatmap is the paper's divided by exp(S): that factor is one number for all of it, overflows
-    in single precision, and would make RMSE follow the logit. Enlarged bilinearly to the image.
+    in single precision, and would make RMSE follow the logit.
 
     Source: Chattopadhay et al. 2018, "Grad-CAM++", equations 10 to 19.
 
@@ -29,29 +27,16 @@ class GradCamPlusPlus(Explainer):
         layer: module path, e.g. ``features.29``; by default the last map with more than one pixel.
     """
 
-    layer: str | None = None
-
     is_signed: ClassVar[bool] = False
     source: ClassVar[str] = "Chattopadhay et al. 2018, arXiv:1710.11063"
 
-    def cost_in_forwards(self, targets: int = 1) -> float:
-        """See `Explainer.cost_in_forwards`; backward passes end at the layer, at the top of it."""
-        return 1.0
-
-    def bind(self, classifier: Classifier) -> Explain:
-        """See `Explainer.bind`."""
-
-        def explain(
-            images: Float[Tensor, "b c h w"],
-            targets: Int64[Tensor, "b k"],
-            seeds: Int64[Tensor, " b"] | None = None,
-        ) -> Float[Tensor, "b k h w"]:
-            maps, gradients = activation_and_gradients(classifier, self.layer, images, targets)
-            maps = maps.unsqueeze(1)
-            alpha = 1 / (2 + gradients * maps.sum(dim=(-2, -1), keepdim=True))
-            # Where the gradient is not positive, alpha is multiplied by 0 and may be anything.
-            weighted = (alpha * gradients).where(gradients > 0, 0)
-            weights = weighted.sum(dim=(-2, -1), keepdim=True)
-            return enlarged((weights * maps).sum(dim=2).clamp(min=0), images)
-
-        return explain
+    def combined(
+        self, maps: Float[Tensor, "b n i j"], gradients: Float[Tensor, "b k n i j"]
+    ) -> Float[Tensor, "b k i j"]:
+        """See `GradientActivations.combined`."""
+        maps = maps.unsqueeze(1)
+        alpha = 1 / (2 + gradients * maps.sum(dim=(-2, -1), keepdim=True))
+        # Where the gradient is not positive, alpha is multiplied by 0 and may be anything.
+        weighted = (alpha * gradients).where(gradients > 0, 0)
+        weights = weighted.sum(dim=(-2, -1), keepdim=True)
+        return (weights * maps).sum(dim=2).clamp(min=0)

@@ -1,6 +1,6 @@
 """LIME for images: batched, repeatable, and with the standard errors of what it says."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, ClassVar
@@ -9,16 +9,14 @@ import torch
 from jaxtyping import Bool, Float, Int64, Num
 from torch import Tensor
 
-from xai_sweep.errors import ImageError, InputError
+from xai_sweep.errors import ImageError
 from xai_sweep.explainers.base import Explainer
 from xai_sweep.lime import (
-    DESIGNS,
-    PRECISIONS,
     Answers,
+    LimeParameters,
     MaskedPredictions,
     SuperpixelFinder,
     Surrogate,
-    check_options,
     clusters,
     fit,
     hidden,
@@ -29,102 +27,19 @@ from xai_sweep.lime import (
 from xai_sweep.models.classifier import Classifier
 from xai_sweep.seeds import derive
 
-_CHOICES = {
-    "design": tuple(DESIGNS),
-    "masks": ("common", "independent"),
-    "segments": ("own", "moved"),
-    "precision": tuple(PRECISIONS),
-}
-# The first round of `num_samples=auto`; each later one doubles the samples.
-_FIRST_ROUND = 128
-
 
 @dataclass(frozen=True)
-class Lime(Explainer):
+class Lime(LimeParameters, Explainer):
     """Weights of superpixels in a local linear model of the class probability.
 
     With the same masks, coefficients, intercept and R2 are those of the `lime` package with all
-    features. Every superpixel is painted with its signed weight.
-
-    Attributes:
-        num_samples: masked images per image, the whole one among them; or ``auto``, which doubles
-            them until the standard error is small enough, for each image and target by itself.
-        seed: root of the masks, together with the image's own seed.
-        segmentation: ``quickshift``, ``slic``, ``felzenszwalb`` (scikit-image) or ``grid``.
-        options: parameters of the segmentation; quickshift's are by default those of the package.
-        hide: what hidden superpixels are painted with: ``mean``, their own mean colour; or a grey
-            level in [0, 1].
-        design: ``bernoulli``, as in the package; ``paired``, each mask with its complement;
-            ``orthogonal``, the same with rows of a Hadamard matrix.
-        masks: ``common``, an image and its changed copies see the same masks; ``independent``.
-        segments: ``own``, found anew in each copy; ``moved``, those of the clean image.
-        kernel_width: of the exponential kernel on the cosine distance.
-        alpha: ridge penalty.
-        stderr: for ``auto``: the standard error at which to stop, relative to the coefficients,
-            both as root mean squares over the superpixels.
-        max_samples: for ``auto``: where to stop anyway.
-        precision: of the masked forward passes: ``float32``, ``bfloat16`` or ``float16``.
-        samples_at_once: masked images per forward pass; null for what is fast.
+    features. Every superpixel is painted with its signed weight. Parameters: see `LimeParameters`.
 
     Source: Ribeiro, Singh, Guestrin 2016, "Why should I trust you?", section 3.
     """
 
-    num_samples: Any = 1000
-    seed: int = 0
-    segmentation: str = "quickshift"
-    options: Any = None
-    hide: Any = "mean"
-    design: str = "bernoulli"
-    masks: str = "common"
-    segments: str = "own"
-    kernel_width: float = 0.25
-    alpha: float = 1.0
-    stderr: float = 0.1
-    max_samples: int = 8192
-    precision: str = "float32"
-    samples_at_once: int | None = None
-
     is_deterministic: ClassVar[bool] = False
     source: ClassVar[str] = "Ribeiro et al. 2016, arXiv:1602.04938"
-
-    def __post_init__(self) -> None:
-        check_options(self.segmentation, self.options)
-        given: Mapping[str, str] = {
-            "design": self.design,
-            "masks": self.masks,
-            "segments": self.segments,
-            "precision": self.precision,
-        }
-        for key, value in given.items():
-            if value not in _CHOICES[key]:
-                allowed = f"must be one of {', '.join(_CHOICES[key])}"
-                raise InputError(f"explainer.{key}", value, allowed)
-        if self.num_samples != "auto" and not _is_count(self.num_samples, 2):
-            allowed = "must be auto or a whole number of at least 2"
-            raise InputError("explainer.num_samples", self.num_samples, allowed)
-        is_level = isinstance(self.hide, int | float) and not isinstance(self.hide, bool)
-        if self.hide != "mean" and not (is_level and 0 <= self.hide <= 1):
-            raise InputError("explainer.hide", self.hide, "must be mean or a number in [0, 1]")
-        for key, number in (("kernel_width", self.kernel_width), ("stderr", self.stderr)):
-            if not number > 0:
-                raise InputError(f"explainer.{key}", number, "must be more than 0")
-        if not self.alpha > 0:
-            raise InputError("explainer.alpha", self.alpha, "must be more than 0")
-        if self.max_samples < _FIRST_ROUND:
-            allowed = f"must be at least {_FIRST_ROUND}"
-            raise InputError("explainer.max_samples", self.max_samples, allowed)
-        if self.samples_at_once is not None and not _is_count(self.samples_at_once, 1):
-            allowed = "must be null or a whole number of at least 1"
-            raise InputError("explainer.samples_at_once", self.samples_at_once, allowed)
-
-    def rounds(self) -> list[int]:
-        """Samples of each round."""
-        if self.num_samples != "auto":
-            return [self.num_samples]
-        totals = [_FIRST_ROUND]
-        while totals[-1] < self.max_samples:
-            totals.append(min(2 * totals[-1], self.max_samples))
-        return [new - old for old, new in zip([0, *totals], totals, strict=False)]
 
     def cost_in_forwards(self, targets: int = 1) -> float:
         """Masked images per image; at most, if their number is found while working."""
@@ -135,14 +50,10 @@ class Lime(Explainer):
         return BoundLime(self, classifier)
 
 
-def _is_count(value: Any, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
 class BoundLime:
     """LIME for one classifier."""
 
-    def __init__(self, explainer: Lime, classifier: Classifier) -> None:
+    def __init__(self, explainer: LimeParameters, classifier: Classifier) -> None:
         self.explainer = explainer
         self.classifier = classifier
         self.find = SuperpixelFinder(explainer.segmentation, explainer.options)

@@ -15,15 +15,8 @@ from torch import Tensor
 from xai_sweep.errors import InputError
 from xai_sweep.explainers.fittable import Fittable
 from xai_sweep.explainers.lrp import LRP
-from xai_sweep.explainers.patterns import (
-    ESTIMATORS,
-    Patterns,
-    estimate,
-    layers,
-    measured,
-    through,
-    weights_hash,
-)
+from xai_sweep.explainers.pattern_passes import estimate, layers, measured, through
+from xai_sweep.explainers.patterns import ESTIMATORS, Patterns, weights_hash
 from xai_sweep.hashing import file_sha256
 from xai_sweep.lrp import Plan, Propagation
 from xai_sweep.models.capture import Captured, capture

@@ -1,12 +1,14 @@
 """Gradients on the captured graph, with another backward rule at every rectifier."""
 
+from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, fx
 
-from xai_sweep.explainers.base import differentiable, target_gradients
+from xai_sweep.explainers.base import Explain, Explainer, differentiable, target_gradients
 from xai_sweep.models.capture import capture
 from xai_sweep.models.classifier import Classifier
 from xai_sweep.models.folded import folded
@@ -33,40 +35,47 @@ class _Rectified(fx.Interpreter):
         {aten.relu.default, aten.relu6.default, aten.hardtanh.default}
     )
 
-    def __init__(self, graph: fx.GraphModule, own_derivative: bool) -> None:
+    def __init__(self, graph: fx.GraphModule, receiver: Callable[[Tensor, Tensor], Tensor]) -> None:
         super().__init__(graph)
-        self.own_derivative = own_derivative
+        self.receiver = receiver
 
     def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
         value = super().call_function(target, args, kwargs)
         if target not in self.rectifiers:
             return value
-        # Behind the rectifier autograd itself adds its derivative; before it, nothing does.
-        return _Positive.apply(value if self.own_derivative else args[0], value.detach())
+        return _Positive.apply(self.receiver(args[0], value), value.detach())
 
 
-def rectified_gradients(
-    classifier: Classifier,
-    images: Float[Tensor, "b c h w"],
-    targets: Int64[Tensor, "b k"],
-    own_derivative: bool,
-) -> Float[Tensor, "b k c h w"]:
-    """Gradients of the target logits at the pixels, negative parts dropped at every rectifier.
+class RectifiedGradient(Explainer):
+    """The gradient, its negative parts dropped at every rectifier.
 
-    Args:
-        classifier: any network that can be captured.
-        images: ``[B, C, H, W]``.
-        targets: ``int64[B, K]``.
-        own_derivative: whether the derivative of the rectifier itself counts too: with it guided
-            backpropagation, without it the deconvnet.
-
-    Raises:
-        InputError: a target that is not a class, or a network that cannot be captured.
+    Works on the captured graph, so functional, in-place and re-used ReLUs count, and ReLU6 too.
+    Smooth activations such as SiLU keep their gradient: the methods are not defined for them.
     """
-    if images.dtype == torch.float64:
-        graph = capture(classifier, images).graph
-    else:
-        graph = folded(classifier, images, in_place=False)
-    with differentiable(images) as pixels:
-        logits = _Rectified(graph, own_derivative).run(pixels)
-        return target_gradients(logits, pixels, targets)
+
+    @staticmethod
+    @abstractmethod
+    def receiver(before: Tensor, after: Tensor) -> Tensor:
+        """Where the gradient goes on that has arrived behind a rectifier: one of the two.
+
+        What is given to the value behind it gets the rectifier's own derivative from autograd;
+        what is given to the value before it does not.
+        """
+
+    def bind(self, classifier: Classifier) -> Explain:
+        """See `Explainer.bind`."""
+
+        def explain(
+            images: Float[Tensor, "b c h w"],
+            targets: Int64[Tensor, "b k"],
+            seeds: Int64[Tensor, " b"] | None = None,
+        ) -> Float[Tensor, "b k h w"]:
+            if images.dtype == torch.float64:
+                graph = capture(classifier, images).graph
+            else:
+                graph = folded(classifier, images, in_place=False)
+            with differentiable(images) as pixels:
+                logits = _Rectified(graph, self.receiver).run(pixels)
+                return target_gradients(logits, pixels, targets).sum(dim=2)
+
+        return explain

@@ -1,8 +1,9 @@
-"""The parts of LIME: superpixels, mask designs, masked predictions, the weighted surrogate."""
+"""The parts of LIME: parameters, superpixels, designs, masked predictions, weighted surrogate."""
 
 from xai_sweep.lime.answers import Answers
 from xai_sweep.lime.designs import DESIGNS, clusters, independent_rows, masks
 from xai_sweep.lime.masked import PRECISIONS, MaskedPredictions, hidden
+from xai_sweep.lime.parameters import LimeParameters
 from xai_sweep.lime.superpixels import (
     SEGMENTATIONS,
     SuperpixelFinder,
@@ -17,6 +18,7 @@ __all__ = [
     "PRECISIONS",
     "SEGMENTATIONS",
     "Answers",
+    "LimeParameters",
     "MaskedPredictions",
     "SuperpixelFinder",
     "Surrogate",
