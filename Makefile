@@ -39,6 +39,7 @@ bench: $(STAMP) ## measure; writes benchmarks/results/*.json
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/lrp.py
 	$(BIN)/python benchmarks/lime.py
+	$(BIN)/python benchmarks/scale.py
 
 clean: ## remove .venv and caches, keep results
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
