@@ -5,6 +5,7 @@ _LIME = ["explainer.num_samples=16", "explainer.segmentation=grid"]
 _LIME += ["explainer.options={rows: 2, columns: 3}"]
 
 CHEAP: dict[str, list[str]] = {
+    "b_lrp": ["explainer.posterior=added_dropout", "explainer.draws=4"],
     "feature_ablation": ["explainer.segmentation=grid", "explainer.segments=9"],
     "gradient_shap": ["explainer.samples=3"],
     "integrated_gradients": ["explainer.steps=4"],
@@ -12,6 +13,7 @@ CHEAP: dict[str, list[str]] = {
     "lime": _LIME,
     "lime_package": _LIME,
     "occlusion": ["explainer.window=6", "explainer.stride=4"],
+    "rde": ["explainer.steps=4", "explainer.block=3"],
     "smooth_grad": ["explainer.samples=3"],
 }
 
@@ -23,3 +25,8 @@ ONE_OF_EACH_KIND = ("lrp", "grad_cam", "smooth_grad", "lime", "pattern_attributi
 def cheaply(explainer: str) -> list[str]:
     """The overrides that choose an explainer and make it cheap."""
     return [f"explainer={explainer}", *CHEAP.get(explainer, [])]
+
+
+# Whose maps are multiplied by the logit, which a matrix product computes. On some CPUs its last
+# digit depends on the number of rows, as that of the model's own probabilities does.
+SCALED_BY_THE_LOGIT = {"pattern_attribution", "pattern_net"}

@@ -5,7 +5,8 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
+from pathlib import Path
 from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
@@ -19,6 +20,11 @@ ASKED = (
     *("model", "explainer", "transform", "metric"),
     *("seed", "ranks", "target", "region", "numbers"),
 )
+
+
+# Parameters of explainers that say how something is computed, and change no number beyond
+# rounding: by these names they are in no key and no title.
+HOW = frozenset({"batch_size", "compile", "samples_at_once"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +85,11 @@ class Cell:
         return f"{self.curve.name}-{self.curve.parameter}-{self.magnitude!r}"
 
 
+def without_how(explainer: Mapping[str, Any]) -> dict[str, Any]:
+    """An explainer's configuration, as far as it decides numbers."""
+    return {name: value for name, value in explainer.items() if name not in HOW}
+
+
 def asked(science: Mapping[str, Any]) -> str:
     """What a cell's configuration asks, as far as it shows without its weights and its images.
 
@@ -123,6 +134,7 @@ def make_curve(
         group: OmegaConf.to_container(cfg[group], resolve=True) for group in groups
     }
     node["transform"].pop(parameter, None)
+    node["explainer"] = without_how(node["explainer"])
     return Curve(
         data=f"{choices['data']}-{data[:8]}",
         model=title("model", choices, node["model"]),
@@ -171,6 +183,12 @@ def title(group: str, choices: Mapping[str, str], node: Mapping[str, Any]) -> st
 
 def _written(entry: str) -> dict[str, Any]:
     """What stands in an entry's yaml."""
-    loaded = OmegaConf.to_container(OmegaConf.load(CONF / f"{entry}.yaml"))
+    return dict(_loaded(CONF / f"{entry}.yaml"))
+
+
+@cache
+def _loaded(path: Path) -> dict[str, Any]:
+    # Reading it takes as long as all the rest of naming a curve, and a job may name hundreds.
+    loaded = OmegaConf.to_container(OmegaConf.load(path))
     assert isinstance(loaded, dict)
     return cast(dict[str, Any], loaded)

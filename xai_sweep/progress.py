@@ -39,9 +39,10 @@ class Progress(pl.Callback):
         name: what is computed.
         total: images of the cells.
         done: images that were there before.
+        ranks: processes that share the images; the others are taken to be as far as this one.
     """
 
-    def __init__(self, name: str, total: int, done: int = 0) -> None:
+    def __init__(self, name: str, total: int, done: int = 0, ranks: int = 1) -> None:
         self.bar = _TitledBar(
             BarColumn(),
             MofNCompleteColumn(),
@@ -51,6 +52,7 @@ class Progress(pl.Callback):
         )
         self.bar.title = name
         self.task = self.bar.add_task("", total=total, completed=done)
+        self.total, self.done, self.ranks = total, done, ranks
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start to draw."""
@@ -66,7 +68,8 @@ class Progress(pl.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Count a batch."""
-        self.bar.advance(self.task, len(batch.files) + len(batch.failed))
+        self.done += self.ranks * (len(batch.files) + len(batch.failed))
+        self.bar.update(self.task, completed=min(self.done, self.total))
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Leave the finished bar on the screen."""

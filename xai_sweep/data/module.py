@@ -1,5 +1,7 @@
 """Images for Lightning."""
 
+import signal
+import sys
 from collections.abc import Sequence
 
 import pytorch_lightning as pl
@@ -41,4 +43,11 @@ class ImageModule(pl.LightningDataModule):
             num_workers=self.workers,
             collate_fn=self.images.collate,
             pin_memory=torch.cuda.is_available(),
+            worker_init_fn=_leave_signals,
         )
+
+
+def _leave_signals(worker: int) -> None:
+    """SLURM sends a job's warning to all its processes; only the first may answer it."""
+    if sys.platform != "win32":
+        signal.signal(signal.SIGUSR2, signal.SIG_IGN)

@@ -14,6 +14,7 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from xai_sweep.models.classifier import Classifier, check_targets, evaluating
+from xai_sweep.models.folded import quickest
 
 
 @runtime_checkable
@@ -89,12 +90,12 @@ class Explainer(ABC):
         """What a photo of 224 pixels costs, in forward passes of the network.
 
         A method, for it follows from the parameters. A backward pass to the pixels is counted as
-        one; it takes one to one and a half times as long.
+        one; it takes one to one and a half times as long. Not a number where it is not known.
 
         Args:
             targets: K, how many targets are explained at once.
         """
-        return 1 + targets
+        return 1.0 + targets
 
     @abstractmethod
     def bind(self, classifier: Classifier) -> Explain:
@@ -134,16 +135,27 @@ def differentiable(images: Float[Tensor, "b c h w"]) -> Iterator[Float[Tensor, "
 
 
 def pixel_gradients(
-    classifier: Classifier, images: Float[Tensor, "b c h w"], targets: Int64[Tensor, "b k"]
+    classifier: Classifier,
+    images: Float[Tensor, "b c h w"],
+    targets: Int64[Tensor, "b k"],
+    often: bool = False,
 ) -> Float[Tensor, "b k c h w"]:
     """Gradients of each image's K target logits at its pixels: one forward pass, K backward.
+
+    Args:
+        classifier: the network.
+        images: ``[B, C, H, W]``.
+        targets: ``int64[B, K]``.
+        often: whether an image is asked for so many of them that it pays to capture the network
+            first, which takes seconds.
 
     Raises:
         InputError: a target that is not a class of the network.
     """
     with evaluating(classifier.module), differentiable(images) as pixels:
+        network = quickest(classifier, images) if often else classifier.module
         # A network may begin with an operation in place, which a leaf does not allow.
-        return target_gradients(classifier.module(pixels.clone()), pixels, targets)
+        return target_gradients(network(pixels.clone()), pixels, targets)
 
 
 def target_gradients(

@@ -41,7 +41,7 @@ class IntegratedGradients(Explainer):
 
     def cost_in_forwards(self, targets: int = 1) -> float:
         """See `Explainer.cost_in_forwards`."""
-        return self.steps * (1 + targets)
+        return self.steps * (1.0 + targets)
 
     def bind(self, classifier: Classifier) -> Explain:
         """See `Explainer.bind`."""
@@ -57,7 +57,9 @@ class IntegratedGradients(Explainer):
             total = torch.zeros_like(way).unsqueeze(1)
             # From [-1, 1], where the quadrature is tabulated, to [0, 1].
             for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
-                gradients = pixel_gradients(classifier, start + float(node) * way, targets)
+                gradients = pixel_gradients(
+                    classifier, start + float(node) * way, targets, often=True
+                )
                 total = total + float(weight) * gradients
             return (way.unsqueeze(1) * total).sum(dim=2)
 

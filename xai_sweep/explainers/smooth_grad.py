@@ -41,7 +41,7 @@ class SmoothGrad(Explainer):
 
     def cost_in_forwards(self, targets: int = 1) -> float:
         """See `Explainer.cost_in_forwards`."""
-        return self.samples * (1 + targets)
+        return self.samples * (1.0 + targets)
 
     def bind(self, classifier: Classifier) -> Explain:
         """See `Explainer.bind`."""
@@ -57,7 +57,7 @@ class SmoothGrad(Explainer):
             total = torch.zeros_like(images).unsqueeze(1)
             for _ in range(self.samples):
                 noise = sigma * dice.normal(tuple(images.shape[1:])).to(images)
-                total = total + pixel_gradients(classifier, images + noise, targets)
+                total = total + pixel_gradients(classifier, images + noise, targets, often=True)
             return total.sum(dim=2) / self.samples
 
         return explain

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -42,11 +42,19 @@ class CellFolder:
             of the names of the shards that are written under it, so that a job that has lost it
             without knowing overwrites nothing, and what it still writes is told apart. When it
             is lost, `write` and `finish` raise `LeaseLostError`.
+        writers: how many processes of one job `write` at the same time.
+        writer: which of them this is; each has shard numbers of its own.
     """
 
     path: Path
     lease: Lease | None = None
+    writers: int = 1
+    writer: int = 0
     _accepted: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
+
+    def every(self, writers: int, writer: int) -> "CellFolder":
+        """The same folder for one of several processes that write into it at the same time."""
+        return replace(self, writers=writers, writer=writer)
 
     def shards(self) -> list[Path]:
         """The shards that are there, listed in a manifest or not."""
@@ -139,8 +147,10 @@ class CellFolder:
     def next_shard(self) -> Path:
         """The name of a shard that is not there yet."""
         numbers = [number(file) for file in [*self.shards(), *self._parts()]]
+        following = max(numbers, default=-1) + 1
+        following += (self.writer - following) % self.writers
         owner = f"-{self.lease.owner}" if self.lease else ""
-        return self.path / f"rows-{max(numbers, default=-1) + 1:05d}{owner}.parquet"
+        return self.path / f"rows-{following:05d}{owner}.parquet"
 
     def unlisted(self) -> list[Path]:
         """The shards of a complete cell that its manifest does not list; they count nothing."""

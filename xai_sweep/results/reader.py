@@ -3,7 +3,7 @@
 import functools
 import operator
 import zipfile
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -80,7 +80,16 @@ def manifests(path: str | Path) -> list[dict[str, object]]:
     Raises:
         InputError: nothing there, another schema version, or a damaged shard.
     """
-    return [_manifest(cell) for cell in _cells(Path(path)) if (cell / MANIFEST).exists()]
+    return list(finished_cells(path).values())
+
+
+def finished_cells(path: str | Path) -> dict[Path, dict[str, object]]:
+    """The folders of the finished cells of a results folder, or of the one cell; their manifests.
+
+    Raises:
+        InputError: nothing there, another schema version, or a damaged shard.
+    """
+    return {cell: _manifest(cell) for cell in _cells(Path(path)) if (cell / MANIFEST).exists()}
 
 
 def heatmaps(cell: str | Path, image_ids: Collection[str] | None = None) -> Heatmaps | None:
@@ -94,16 +103,25 @@ def heatmaps(cell: str | Path, image_ids: Collection[str] | None = None) -> Heat
     Raises:
         InputError: there is no such folder, or a damaged file in it.
     """
-    if not Path(cell).is_dir():
-        raise InputError("path", cell, "the folder of a cell; there is no such folder")
     parts = []
-    for file in CellFolder(Path(cell)).heatmap_files():
-        part = _heatmaps(file)
+    for part in heatmap_parts(cell):
         if image_ids is not None:
             part = part.select([i for i, name in enumerate(part.image_id) if name in image_ids])
         parts.append(part)
     parts = [part for part in parts if len(part)]
     return Heatmaps.concatenate(parts) if parts else None
+
+
+def heatmap_parts(cell: str | Path) -> Iterator[Heatmaps]:
+    """The heatmaps kept in the folder of a cell, file by file; an image may come twice.
+
+    Raises:
+        InputError: there is no such folder, or a damaged file in it.
+    """
+    if not Path(cell).is_dir():
+        raise InputError("path", cell, "the folder of a cell; there is no such folder")
+    for file in CellFolder(Path(cell)).heatmap_files():
+        yield _heatmaps(file)
 
 
 def _cells(path: Path) -> list[Path]:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 
 from xai_sweep.results.lease import Leases
 from xai_sweep.results.lease_file import Holder, server_time
@@ -38,10 +38,17 @@ class Turns:
         self.store.leases.clear()
         self._leases.__exit__(*error)
 
-    def take(self, cells: Iterable[str]) -> list[str]:
-        """Those that are not complete and that no other job computes; they are this job's now."""
-        taken = []
+    def take(self, cells: Iterable[str], most: int | None = None) -> list[str]:
+        """Those that are not complete and that no other job computes; they are this job's now.
+
+        Args:
+            cells: to choose from, in this order.
+            most: take no more than so many.
+        """
+        taken: list[str] = []
         for name in cells:
+            if len(taken) == most:
+                break
             if self._is_done(name):
                 continue
             lease = self._leases.acquire(self.store.root / "cells" / name)
@@ -101,24 +108,29 @@ class Turns:
 
 
 def turns(
-    store: Store, cells: Sequence[str], seconds: float, force: bool = False
-) -> Iterator[list[str]]:
+    store: Store,
+    cells: Sequence[str],
+    seconds: float,
+    force: bool = False,
+    most: int | None = None,
+) -> Generator[list[str], None, None]:
     """Groups of cells that this job must compute now, until all are complete.
 
-    First all that are free. Those that other jobs hold come later, if a job gives one up or dies;
-    the last step waits until they are complete. A cell that was in a group does not come again,
-    unless another job took it over and died.
+    First all that are free, so many at once. Those that other jobs hold come later, if a job
+    gives one up or dies; the last step waits until they are complete. A cell that was in a group
+    does not come again, unless another job took it over and died.
 
     Args:
         store: the results folder.
         cells: the names of cells, see `Store.cell`.
         seconds: see `Turns`.
         force: see `Turns`.
+        most: cells in a group.
     """
     left = list(cells)
     with Turns(store, seconds, force) as mine:
         while left := mine.missing(left):
-            group = mine.take(left)
+            group = mine.take(left, most)
             if group:
                 yield group
                 lost = mine.release(group)
