@@ -50,6 +50,7 @@ bench: $(STAMP) ## measure; writes benchmarks/results/*.json
 	$(BIN)/python benchmarks/lime.py
 	$(BIN)/python benchmarks/explainers.py
 	$(BIN)/python benchmarks/ranks.py
+	$(BIN)/python benchmarks/scale.py
 
 clean: ## remove .venv and caches, keep results
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache

@@ -95,18 +95,18 @@ def job(work: Path, count: int) -> None:
     """In a process of its own: seconds and peak memory in MiB of a job on so many images."""
     torch.save(Small().state_dict(), work / "net.pt")
 
-    def call(images: int) -> float:
-        data = photos(work / f"photos-{images}", images)
+    def call(name: str, images: int) -> float:
+        data = photos(work / f"{name}-photos", images)
         sys.argv = [
-            *("run.py", f"results={work / f'results-{images}'}", f"data.root={data}"),
+            *("run.py", f"results={work / name}", f"data.root={data}"),
             *("data=folder", "model=checkpoint", f"model.path={work / 'net.pt'}"),
             *("model.architecture=scale:Small", f"model.size={PIXELS}"),
             *("explainer=saliency", "logger=none", "pictures=false", "batch_size=16"),
         ]
         return timed(run)[0]
 
-    call(16)
-    seconds = call(count)
+    call("warm-up", 16)
+    seconds = call("measured", count)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps({"images": count, "seconds": round(seconds, 3), "peak_mib": round(peak)}))
 
@@ -116,7 +116,7 @@ def images(counts: list[int]) -> dict[str, object]:
     jobs = []
     for count in counts:
         command = [sys.executable, __file__, "--job", str(count)]
-        answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
         jobs.append(json.loads(answer.splitlines()[-1]))
         print(jobs[-1], flush=True)
     for found in jobs:
