@@ -28,7 +28,7 @@ from common import machine, spread
 from lrp_peers import CASES, FORMATS, METHODS, Call, Case, given, ours
 from torch import Tensor
 
-MEASURED = ("forward", "gradient", "ours")
+MEASURED = ("forward", "gradient", "ours", "compiled")
 
 
 def seconds(call: Call) -> float:

@@ -4,9 +4,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+import torch
+from networks import network
 from pandas.testing import assert_frame_equal
+from PIL import Image
 
 from xai_sweep import cli
 from xai_sweep.results import load
@@ -20,7 +24,6 @@ def call(results: Path, *words: str) -> int:
     """`python run.py results=RESULTS WORDS...`; returns the exit code."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["run.py", *words, f"results={results}"])
-        patch.setattr(cli, "_failed_jobs", 0)
         # one_line_errors sets it, and a test's process has many lives.
         patch.setenv("HYDRA_FULL_ERROR", "0")
         try:
@@ -48,3 +51,21 @@ def assert_same_science(left: pd.DataFrame, right: pd.DataFrame) -> None:
     assert "rmse" in columns
     assert "cell" in columns
     assert_frame_equal(left[columns], right[columns], rtol=1e-5, atol=1e-5)
+
+
+def tiny(folder: Path) -> tuple[str, ...]:
+    """A network and images that cost next to nothing, in a folder: what to say to use them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.save(network("plain").state_dict(), folder / "plain.pt")
+    photos = folder / "photos"
+    photos.mkdir(exist_ok=True)
+    for index in range(3):
+        pixels = np.random.default_rng(index).integers(0, 256, (6, 6, 3), dtype=np.uint8)
+        Image.fromarray(pixels).resize((40, 40), Image.Resampling.BICUBIC).save(
+            photos / f"{index}.png"
+        )
+    return (
+        *("model=checkpoint", "model.architecture=networks:Plain", "model.size=32"),
+        *(f"model.path={folder / 'plain.pt'}", "data=folder", f"data.root={photos}"),
+        *("ranks=2", "logger=none", "keep_heatmaps=none", "pictures=false"),
+    )

@@ -6,7 +6,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from xai_sweep.cells import Cell, Curve, digest, make_curve, title
-from xai_sweep.config import CONF, register
+from xai_sweep.config import CONF, build, register
 
 CHOICES = {
     "data": "samples",
@@ -16,17 +16,20 @@ CHOICES = {
 }
 
 
-def curve(*overrides: str, weights: str = "w", data: str = "0123456789") -> Curve:
+def curve(
+    *overrides: str, explainer: str = "grad_cam", weights: str = "w", data: str = "0123456789"
+) -> Curve:
     register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("config", overrides=["explainer=grad_cam", *overrides])
+        cfg = compose("config", overrides=[f"explainer={explainer}", *overrides])
     return make_curve(
         cfg,
-        CHOICES,
+        {**CHOICES, "explainer": explainer},
         parameter="angle",
         weights={"weights": weights},
         data=data,
         region_of=(),
+        run_time=build(cfg.explainer).run_time,
     )
 
 
@@ -75,6 +78,19 @@ def test_weights_images_and_magnitude_change_the_key() -> None:
 )
 def test_how_it_is_run_does_not(override: str) -> None:
     assert Cell(curve(override), 5.0).key == KEY
+
+
+@pytest.mark.parametrize(
+    ("explainer", "override"),
+    [("lime", "explainer.samples_at_once=16"), ("lime_package", "explainer.batch_size=4")],
+)
+def test_nor_do_parameters_of_an_explainer_that_only_say_how(explainer: str, override: str) -> None:
+    usual, other = curve(explainer=explainer), curve(override, explainer=explainer)
+    assert Cell(other, 5.0).key == Cell(usual, 5.0).key
+    assert other.explainer == usual.explainer == explainer
+    assert other.name == usual.name
+    seeded = curve(override, "explainer.seed=1", explainer=explainer)
+    assert Cell(seeded, 5.0).key != Cell(usual, 5.0).key
 
 
 def test_names_are_readable_and_safe_in_paths() -> None:

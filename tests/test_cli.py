@@ -29,7 +29,6 @@ def complaint(capsys: pytest.CaptureFixture[str], results: Path, *words: str) ->
 
 
 BAD = [
-    (["explainer=foo"], "explainer=foo: must be one of cam, captum, constant, deconvnet"),
     (["transfrom=rotation"], "transfrom=rotation: unknown key; did you mean transform?"),
     (["transform.angel=3"], "transform.angel=3: unknown key; did you mean angle? allowed: angle"),
     (["ranks=abc"], "ranks=abc: must be a whole number"),
@@ -59,7 +58,6 @@ BAD = [
     (["ranks=1001"], "ranks=1001: must be at most 1000, the model's classes"),
     (["explainer.layer=nope"], "explainer.layer=nope: must be the path of a module"),
     (["transform=3"], "transform=3: must be one of gaussian_noise, identity, rotation"),
-    (["explainer=[grad_cam,saliency]"], "explainer=[grad_cam,saliency]: must be one of cam"),
     (["+foo=3"], "foo=3: unknown key"),
     (["+explainer.foo=3"], "explainer.foo=3: unknown key; allowed: layer, polarity"),
     (["~seed"], "seed=: is needed"),
@@ -69,6 +67,14 @@ BAD = [
     (["trainer.devices=2"], "trainer.devices=2: must be 1"),
     (["explainer._target_=xai_sweep.Nope"], "explainer._target_=xai_sweep.Nope: there is no such"),
     (["transform.angle={_target_:os.getcwd}"], "transform.angle={'_target_': 'os.getcwd'}: must"),
+    (
+        ["explainer=cam", "model=alexnet", "model.weights=random"],
+        "explainer=cam: needs a network that ends in global average pooling and one linear layer; ",
+    ),
+    (
+        ["explainer=occlusion", "explainer.window=300"],
+        "explainer.window=300: must be at most 224, the image's smaller side",
+    ),
 ]
 
 
@@ -77,6 +83,14 @@ def test_bad_input_is_one_line(
     words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert complaint(capsys, tmp_path, *QUICK, *words).startswith(message)
+
+
+@pytest.mark.parametrize("word", ["explainer=foo", "explainer=[grad_cam,saliency]"])
+def test_an_unknown_explainer_is_told_all_there_are(
+    word: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    every = sorted(path.stem for path in (CONF / "explainer").glob("*.yaml"))
+    assert complaint(capsys, tmp_path, *QUICK, word) == f"{word}: must be one of {', '.join(every)}"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
@@ -191,8 +205,9 @@ def test_the_configuration_can_be_seen(tmp_path: Path, capsys: pytest.CaptureFix
     [
         ([], 0, "xai-sweep run --help"),
         (["--help"], 0, "xai-sweep report RESULTS"),
-        (["fly"], 2, "error: fly: must be run, report RESULTS, explainers or preflight"),
+        (["fly"], 2, "error: fly: must be run, report, status, verify, compact, prune, rep"),
         (["report", "nowhere"], 2, "error: path=nowhere: "),
+        (["representatives", "nowhere"], 2, "error: path=nowhere: "),
     ],
 )
 def test_the_console_script(

@@ -79,6 +79,12 @@ def test_keys_are_the_fields_of_the_class(path: Path) -> None:
             assert keys == {field.name for field in fields(cls)}
 
 
+def test_what_is_left_out_of_the_key_is_a_parameter() -> None:
+    for path in sorted((CONF / "explainer").glob("*.yaml")):
+        cls = imported(OmegaConf.load(path)._target_)
+        assert set(cls.run_time) <= {field.name for field in fields(cls)}
+
+
 def imported(name: str) -> type:
     module, _, attribute = name.rpartition(".")
     return getattr(importlib.import_module(module), attribute)

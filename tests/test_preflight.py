@@ -59,8 +59,11 @@ TRANSFORMER = ("model=torchvision", "model.name=swin_v2_t", "model.weights=rando
 def test_an_operation_without_a_rule_is_one_line_that_names_the_layer(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code, _, err = preflight(capsys, monkeypatch, *TRANSFORMER, "explainer=lrp")
+    code, out, err = preflight(capsys, monkeypatch, *TRANSFORMER, "explainer=lrp")
     assert code != 0
+    # The table shows not the first only: attention multiplies in every block.
+    rows = [line for line in out.splitlines() if line[:1] == "│" and "unsupported:" in line]
+    assert len(rows) > 12
     (line,) = err.strip().splitlines()
     assert line.startswith("error: explainer=lrp: cannot pass features.")
     assert "explainer.unsupported=gradient" in line

@@ -17,7 +17,7 @@ from xai_sweep.explainers import Explain, Explainer
 from xai_sweep.metrics import RMSE
 from xai_sweep.models import Classifier
 from xai_sweep.probe import Probe
-from xai_sweep.question import Question
+from xai_sweep.question import Change, Question
 from xai_sweep.seeds import derive, standard_normal
 from xai_sweep.transforms import GaussianNoise, Rotation, Transform
 
@@ -69,13 +69,19 @@ def compare(
     batch_size: int = 4,
     **question: object,
 ) -> list[Comparison]:
+    asked = Question(**{"ranks": 2, **question})
+    changes = [Change(transform, transform.magnitudes, asked)]
+    return probed(explainer, changes, batch, batch_size)
+
+
+def probed(
+    explainer: Explainer, changes: Sequence[Change], batch: Batch, batch_size: int
+) -> list[Comparison]:
     probe = Probe(
         Classifier(network("plain"), mean=(0.0,) * 3, std=(1.0,) * 3),
         explainer,
-        transform,
-        transform.magnitudes,
+        changes,
         {"rmse": RMSE()},
-        Question(**{"ranks": 2, **question}),
         batch_size=batch_size,
     )
     probe.on_predict_start()
@@ -92,6 +98,23 @@ def test_clean_images_are_explained_once_however_many_magnitudes(angles: list[fl
     compare(recorder, Rotation(angles), batch_size=64)
     assert recorder.sizes() == [3, 3 * len(angles)]
     assert torch.equal(recorder.calls[0].images, BATCH.images)
+
+
+def test_clean_images_are_explained_once_however_many_curves() -> None:
+    recorder, noise = Drawing(), GaussianNoise([0.5, 5.0])
+    changes = [
+        Change(ANGLES, ANGLES.magnitudes, Question(ranks=2)),
+        Change(noise, noise.magnitudes, Question(ranks=2, target="rank", region="none")),
+        Change(ANGLES, (5.0,), Question(ranks=2, region_of=(10.0,))),
+    ]
+    found = probed(recorder, changes, BATCH, batch_size=64)
+    assert recorder.sizes() == [3, 3, 12, 6, 3]
+    for index, change in enumerate(changes):
+        alone = probed(Drawing(), [change], BATCH, batch_size=64)
+        of_change = [each for each in found if each.change == index]
+        assert [each.image_id for each in of_change] == [each.image_id for each in alone]
+        assert [each.magnitude for each in of_change] == [each.magnitude for each in alone]
+        assert [each.rows for each in of_change] == [each.rows for each in alone]
 
 
 def test_batches_are_filled_with_pairs_of_image_and_magnitude() -> None:

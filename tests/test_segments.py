@@ -10,6 +10,7 @@ import pytest
 import torch
 from harness import call, read, rows
 from networks import network
+from PIL import Image
 from torch import Tensor
 
 from xai_sweep.data import Batch, ImageFile
@@ -17,7 +18,7 @@ from xai_sweep.explainers import Explainer
 from xai_sweep.metrics import RMSE
 from xai_sweep.models import Classifier
 from xai_sweep.probe import Probe
-from xai_sweep.question import Question
+from xai_sweep.question import Change, Question
 from xai_sweep.report import show_split
 from xai_sweep.results import splits
 from xai_sweep.transforms import GaussianNoise, Rotation, Transform
@@ -77,10 +78,8 @@ def probed(explainer: Halves, transform: Transform) -> Sequence[object]:
     probe = Probe(
         Classifier(network("plain")),
         explainer,
-        transform,
-        transform.magnitudes,
+        [Change(transform, transform.magnitudes, Question(ranks=2))],
         {"rmse": RMSE()},
-        Question(ranks=2),
     )
     probe.on_predict_start()
     images = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
@@ -154,15 +153,33 @@ def test_other_methods_have_no_surrogate(tmp_path: Path) -> None:
     assert found[columns].isna().all(axis=None)
 
 
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        (["explainer.num_samples=3"], "explainer.num_samples=3: must be more than the"),
+        (
+            ["explainer.options={n_segments: 1}"],
+            "explainer.segmentation=slic: found a single superpixel, and LIME needs at least",
+        ),
+        (
+            ["data=folder", "data.root=GREY"],
+            "an image of one colour: hiding its superpixels cha",
+        ),
+    ],
+    ids=["few samples", "one superpixel", "one colour"],
+)
 def test_an_image_that_lime_cannot_explain_is_a_row_that_says_why(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    given: list[str], reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = (*SMALL, "transform.angle=5", "explainer.num_samples=3")
-    assert call(tmp_path, *words) == 2
+    grey = tmp_path / "grey"
+    grey.mkdir()
+    Image.new("RGB", (240, 240), (90, 120, 60)).save(grey / "grey.png")
+    words = [word.replace("GREY", str(grey)) for word in given]
+    assert call(tmp_path / "r", *SMALL, "transform.angle=5", *words) == 2
     line = capsys.readouterr().err.splitlines()[-1]
-    assert "every image failed: ImageError: explainer.num_samples=3: must be more than the" in line
-    found: pd.DataFrame = read(tmp_path)
-    assert found["error"].str.startswith("ImageError: explainer.num_samples=3: must be mo").all()
+    assert f": every image failed: ImageError: {reason}" in line
+    found: pd.DataFrame = read(tmp_path / "r")
+    assert found["error"].str.startswith(f"ImageError: {reason}").all()
 
 
 def test_unknown_segmentation_is_one_line(

@@ -17,7 +17,7 @@ from xai_sweep.explainers import Explain, Explainer
 from xai_sweep.metrics import NRMSE, RMSE, Pearson
 from xai_sweep.models import Classifier
 from xai_sweep.probe import Probe
-from xai_sweep.question import Question
+from xai_sweep.question import Change, Question
 from xai_sweep.seeds import standard_normal
 from xai_sweep.transforms import GaussianNoise, Rotation, Transform
 
@@ -88,10 +88,8 @@ def measure(
     probe = Probe(
         Classifier(network("plain"), mean=(0.0,) * 3, std=(1.0,) * 3),
         explainer,
-        transform,
-        transform.magnitudes,
+        [Change(transform, transform.magnitudes, Question(ranks=2))],
         {"rmse": RMSE(), "nrmse": NRMSE(), "pearson": Pearson()},
-        Question(ranks=2),
         batch_size=batch_size,
     )
     probe.on_predict_start()
@@ -160,10 +158,8 @@ def test_target_decides_which_classes_are_compared(smooth: Tensor) -> None:
         probe = Probe(
             Classifier(network("plain"), mean=(0.0,) * 3, std=(1.0,) * 3),
             Recording(target=target),
-            transform,
-            transform.magnitudes,
+            [Change(transform, transform.magnitudes, Question(ranks=3, target=target))],
             {"rmse": RMSE()},
-            Question(ranks=3, target=target),
             batch_size=8,
         )
         probe.on_predict_start()

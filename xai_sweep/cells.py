@@ -5,7 +5,8 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
+from pathlib import Path
 from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
@@ -14,6 +15,11 @@ from xai_sweep.config import CONF
 
 # Raise this number when the same configuration gives other rows than before.
 NUMBERS = 2
+# What stands in the configuration of a cell before any file is read.
+ASKED = (
+    *("model", "explainer", "transform", "metric"),
+    *("seed", "ranks", "target", "region", "numbers"),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +80,20 @@ class Cell:
         return f"{self.curve.name}-{self.curve.parameter}-{self.magnitude!r}"
 
 
+def asked(science: Mapping[str, Any]) -> str:
+    """What a cell's configuration asks, as far as it shows without its weights and its images.
+
+    Args:
+        science: see `Cell.science`.
+    """
+    return asked_of({key: digest(science[key]) for key in ASKED})
+
+
+def asked_of(digests: Mapping[str, str]) -> str:
+    """The same from the digests of its parts, by the keys of `ASKED`."""
+    return digest([digests[key] for key in ASKED])[:16]
+
+
 def digest(value: Any) -> str:
     """SHA-256 of a JSON value, whatever the order of its keys."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
@@ -88,6 +108,7 @@ def make_curve(
     weights: Mapping[str, str],
     data: str,
     region_of: Sequence[float],
+    run_time: Sequence[str] = (),
 ) -> Curve:
     """The curve that a job's configuration asks for.
 
@@ -98,12 +119,15 @@ def make_curve(
         weights: what decides the model's weights.
         data: the fingerprint of the images.
         region_of: magnitudes whose regions are intersected with each one's own.
+        run_time: the explainer's parameters that decide no numbers, see `Explainer`.
     """
     groups = ("model", "explainer", "transform", "metric")
     node: dict[str, Any] = {
         group: OmegaConf.to_container(cfg[group], resolve=True) for group in groups
     }
     node["transform"].pop(parameter, None)
+    for name in run_time:
+        node["explainer"].pop(name, None)
     return Curve(
         data=f"{choices['data']}-{data[:8]}",
         model=title("model", choices, node["model"]),
@@ -152,6 +176,12 @@ def title(group: str, choices: Mapping[str, str], node: Mapping[str, Any]) -> st
 
 def _written(entry: str) -> dict[str, Any]:
     """What stands in an entry's yaml."""
-    loaded = OmegaConf.to_container(OmegaConf.load(CONF / f"{entry}.yaml"))
+    return dict(_loaded(CONF / f"{entry}.yaml"))
+
+
+@cache
+def _loaded(path: Path) -> dict[str, Any]:
+    # Reading it takes as long as all the rest of naming a curve, and a job may name hundreds.
+    loaded = OmegaConf.to_container(OmegaConf.load(path))
     assert isinstance(loaded, dict)
     return cast(dict[str, Any], loaded)

@@ -4,69 +4,85 @@ Imports neither torch nor Lightning, so that help and input errors answer at onc
 """
 
 import os
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import hydra
-from hydra.errors import (
-    ConfigCompositionException,
-    HydraException,
-    MissingConfigException,
-    OverrideParseException,
-)
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
-from omegaconf.errors import (
-    ConfigAttributeError,
-    ConfigKeyError,
-    OmegaConfBaseException,
-    ValidationError,
-)
 
-from xai_sweep.config import CONF, Root, entries, in_words, register
+from xai_sweep.config import CONF, register
 from xai_sweep.controls import CONTROLS
-from xai_sweep.errors import InputError, unknown_key
-from xai_sweep.launching import EXTRAS, needs, with_multirun
+from xai_sweep.errors import InputError, SomeFailedError
+from xai_sweep.launching import with_multirun
+from xai_sweep.messages import USER_ERRORS, one_line
+from xai_sweep.packing import SWEEPER, check_retry, quoted
 
 USAGE = """xai-sweep: how robust are explanations of image classifiers?
 
   xai-sweep run [-m] [key=value ...]   run a job, or with -m a grid of jobs
   xai-sweep run --help                 the groups and keys
   xai-sweep report RESULTS             table and pictures of finished cells
+  xai-sweep representatives RESULTS [explainer=lime ...] [--count N]
+                                       images that show most of what explanations look at
+  xai-sweep retry RESULTS              compute again what failed
+  xai-sweep status RESULTS [key=value ...] [--watch]
+                                       done, running, failed and missing cells of a sweep
+  xai-sweep verify [--repair] RESULTS  is every row there, and as it was written?
+  xai-sweep compact RESULTS            many small files of finished cells as few large ones
+  xai-sweep prune [--yes] RESULTS      list what killed jobs left behind; --yes removes it
   xai-sweep explainers                 the explanation methods, and what is known of each
   xai-sweep preflight [key=value ...]  what the explainer will do with the model, and its cost
 """
 
-# What a user can get wrong; anything else is a fault of the program.
-USER_ERRORS = (InputError, HydraException, OmegaConfBaseException, OSError)
-
 register()
-_failed_jobs = 0
-# Where `run` was called; in the processes of a launcher it never is.
-_main_process: int | None = None
+# Of a single job, from inside Hydra, which would say it in more lines.
+_errors: list[Exception] = []
 
 
 @hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")
-def job(cfg: DictConfig) -> None:
-    """One job of a sweep."""
-    with job_errors():
-        # Here and not above: help and errors in the configuration need no torch.
-        from xai_sweep.sweep import Job
-        from xai_sweep.sweep import run as run_job
+def job(cfg: DictConfig) -> object:
+    """One job of a sweep; what failed in it, if it is one of several."""
+    # Here and not above: help and errors in the configuration need no torch.
+    from xai_sweep.sweep import Job
+    from xai_sweep.sweep import run as run_job
 
-        run_job(cfg, Job.from_hydra())
+    hydra = HydraConfig.get()
+    try:
+        failed = run_job(cfg, Job.from_hydra())
+    except USER_ERRORS as error:
+        if hydra.mode == RunMode.MULTIRUN:
+            raise
+        _errors.append(error)
+        return None
+    if failed and hydra.sweeper.get("_target_") != SWEEPER:  # nobody else counts them
+        raise SomeFailedError(f"{len(failed)} failed, see above", code=1)
+    return failed
 
 
 def run() -> None:
     """`python run.py`: sweep over what the command line says."""
-    global _main_process
-    _main_process = os.getpid()
     if "--cfg" in sys.argv and "job" in sys.argv:
         sys.argv.append("--resolve")
     sys.argv[1:] = with_multirun(with_controls(sys.argv[1:]))
+    _errors.clear()
     with one_line_errors():
         job()
+        for error in _errors:
+            raise error
+
+
+def retry(results: str, words: list[str]) -> None:
+    """`xai-sweep retry`: compute again what failed, under the same overrides.
+
+    Raises:
+        InputError: there is no such folder, or a word that could change what is computed.
+    """
+    check_retry(results, words)
+    sys.argv[1:] = ["-m", f"results={quoted(results)}", "hydra.sweeper.retry=true", *words]
+    run()
 
 
 def with_controls(words: list[str]) -> list[str]:
@@ -91,6 +107,17 @@ def main() -> None:
                 from xai_sweep.report import report_folder
 
                 report_folder(results)
+        case ["representatives", results, *words]:
+            with one_line_errors():
+                from xai_sweep.representatives import representatives
+
+                representatives(results, words)
+        case ["retry", results, *words]:
+            with one_line_errors():
+                retry(results, words)
+        case [("status" | "verify" | "compact" | "prune") as command, *words]:
+            with one_line_errors():
+                sys.exit(upkeep(command, words))
         case ["explainers"]:
             with one_line_errors():
                 from xai_sweep.catalogue import explainers
@@ -104,11 +131,40 @@ def main() -> None:
         case [] | ["-h"] | ["--help"]:
             print(USAGE)
         case words:
-            print(
-                f"error: {' '.join(words)}: must be run, report RESULTS, explainers or preflight",
-                file=sys.stderr,
+            commands = (
+                "run, report, status, verify, compact, prune, representatives or retry RESULTS, "
+                "explainers or preflight"
             )
+            print(f"error: {' '.join(words)}: must be {commands}", file=sys.stderr)
             sys.exit(2)
+
+
+def upkeep(command: str, words: list[str]) -> int:
+    """The commands that look after a results folder.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        InputError: not one results folder, or a word too many.
+    """
+    from xai_sweep import upkeep as tell
+
+    flag = {"status": "--watch", "verify": "--repair", "prune": "--yes"}.get(command, "")
+    rest = [word for word in words if word not in (flag, "-m", "--multirun")]
+    if not rest or (len(rest) > 1 and command != "status"):
+        flags = f" [{flag}]" if flag else ""
+        raise InputError(command, " ".join(words), f"must be xai-sweep {command}{flags} RESULTS")
+    match command:
+        case "status":
+            tell.print_status(rest[0], with_controls(rest[1:]), flag in words)
+        case "verify":
+            return tell.print_verdict(rest[0], flag in words)
+        case "compact":
+            tell.print_compaction(rest[0])
+        case _:
+            tell.print_leftovers(rest[0], flag in words)
+    return 0
 
 
 @contextmanager
@@ -122,6 +178,9 @@ def one_line_errors() -> Iterator[None]:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         yield
+    except SomeFailedError as failed:
+        print(f"error: {failed}", file=sys.stderr)
+        sys.exit(failed.code)
     except (*USER_ERRORS, ValueError) as error:
         known = isinstance(error, USER_ERRORS) or str(error).startswith("Config group override")
         if full or not known:
@@ -131,60 +190,3 @@ def one_line_errors() -> Iterator[None]:
     except KeyboardInterrupt:
         print("interrupted: the same command goes on from here", file=sys.stderr)
         sys.exit(130)
-    if _failed_jobs > 1:
-        print(f"error: {_failed_jobs} jobs failed, see above", file=sys.stderr)
-    if _failed_jobs:
-        sys.exit(2)
-
-
-@contextmanager
-def job_errors() -> Iterator[None]:
-    """Inside a job: say what the user got wrong, and let the other jobs of this process go on."""
-    global _failed_jobs
-    try:
-        yield
-    except USER_ERRORS as error:
-        # From a worker process the launcher carries it home.
-        if os.getpid() != _main_process:
-            raise
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        _failed_jobs += 1
-
-
-def one_line(error: Exception) -> str:
-    """The message of an error of ours, Hydra's or OmegaConf's as one line."""
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
-        group, _, entry = error.missing_cfg_file.rpartition("/")
-        if entry in EXTRAS:
-            chosen = [word for word in sys.argv if word.startswith(f"{group}=")]
-            return f"{chosen[-1] if chosen else group}: {needs(EXTRAS[entry])}"
-        if names := entries(group):
-            names += ["basic"] if group == "hydra/launcher" else []
-            return f"{group}={entry}: must be one of {', '.join(names)}"
-    if isinstance(error, OverrideParseException):
-        return f"{error.override}: must be key=value; quote a value with odd characters in it"
-    if isinstance(error, ConfigCompositionException):
-        cause, value = error.__cause__, str(error).partition("\n")[0].partition("=")[2]
-        if (
-            isinstance(cause, ConfigAttributeError | ConfigKeyError)
-            and cause.parent_node is not None
-        ):
-            value = str(error).rpartition("=")[2]
-            allowed = [str(key) for key in cause.parent_node if key not in ("_target_", "hydra")]
-            return str(unknown_key(str(cause.full_key), value, allowed))
-        if isinstance(cause, ValidationError) and cause.full_key in Root.__annotations__:
-            expected = in_words(Root.__annotations__[str(cause.full_key)])
-            return str(InputError(str(cause.full_key), value, f"must be {expected}"))
-    if type(error) is ValueError:  # transform=3: Hydra wants a name, and says only that
-        words = [word.partition("=") for word in sys.argv[1:]]
-        for group, _, entry in words:
-            if entries(group) and not set(re.findall(r"\w+", entry)) <= {*entries(group)}:
-                return f"{group}={entry}: must be one of {', '.join(entries(group))}"
-    if isinstance(error, OmegaConfBaseException):
-        text = str(error.msg or error).split("\n")[0]
-        return f"{error.full_key}: {text}" if error.full_key else text
-    if isinstance(error, OSError) and error.filename:
-        return f"{error.filename}: {error.strerror}"
-    text = re.sub(r"\s*\n\s*", "; ", str(error).strip())
-    cause = error.__cause__
-    return f"{text} ({one_line(cause)})" if isinstance(cause, OmegaConfBaseException) else text

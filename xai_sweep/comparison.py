@@ -41,11 +41,13 @@ class Comparison:
     """One image at one magnitude.
 
     Attributes:
+        change: which of the probe's changes it is, counted from 0.
         rows: one per rank; the columns of the schema that depend on image and magnitude.
         drawing: the heatmaps and photos of this one image, if they were asked for.
     """
 
     image_id: str
+    change: int
     magnitude: float
     rows: Sequence[Mapping[str, Any]]
     drawing: Heatmaps | None = None

@@ -22,6 +22,7 @@ _CHOICES = {
     "region": ("mask", "rectangle", "none"),
     "keep_heatmaps": ("none", "worst", "all"),
     "device": ("auto", "cpu", "cuda"),
+    "on_error": ("continue", "stop"),
 }
 
 # Code is only ever called by a name that stands in our own yaml folder.
@@ -58,6 +59,10 @@ class Root:
     region: str = MISSING
     region_of: Any = MISSING
 
+    on_error: str = MISSING
+    cells_per_job: Any = MISSING
+    pack: Any = MISSING
+
     results: str = MISSING
     force: bool = MISSING
     keep_heatmaps: str = MISSING
@@ -66,6 +71,7 @@ class Root:
     side_by_side: bool = MISSING
     strips: int = MISSING
     shard_images: int = MISSING
+    lease_seconds: float = MISSING
 
     device: str = MISSING
     batch_size: Any = MISSING
@@ -103,12 +109,13 @@ def check(cfg: DictConfig) -> None:
         given = OmegaConf.select(cfg, key)
         if isinstance(given, str):  # its content must be in the key of a cell, not its name
             raise InputError(key, given, f"must be given as {key.replace('.', '/')}={given}")
-    for key, allowed in _CHOICES.items():
-        if cfg[key] not in allowed:
-            raise InputError(key, cfg[key], f"must be one of {', '.join(allowed)}")
-    for key, least in (("ranks", 1), ("keep_worst", 1), ("shard_images", 1), ("strips", 0)):
+    for key in _CHOICES:
+        _check_choice(cfg, key)
+    leasts = {"ranks": 1, "keep_worst": 1, "shard_images": 1, "strips": 0, "lease_seconds": 1}
+    for key, least in leasts.items():
         if cfg[key] < least:
             raise InputError(key, cfg[key], f"must be at least {least}")
+    check_sweep(cfg)
     if not 0 <= cfg.seed < 2**63:
         raise InputError("seed", cfg.seed, "must be a whole number from 0 to 2^63 - 1")
     for key, least in (("batch_size", 1), ("workers", 0)):
@@ -116,6 +123,24 @@ def check(cfg: DictConfig) -> None:
         is_count = isinstance(value, int) and not isinstance(value, bool) and value >= least
         if value != "auto" and not is_count:
             raise InputError(key, value, f"must be auto or a whole number of at least {least}")
+
+
+def check_sweep(cfg: DictConfig) -> None:
+    """Refuse what a multirun could not be cut into jobs by.
+
+    Raises:
+        InputError: naming the key.
+    """
+    _check_choice(cfg, "on_error")
+    limit = cfg.cells_per_job
+    if limit is not None and (type(limit) is not int or limit < 1):
+        allowed = "must be a whole number of at least 1, or null for no limit"
+        raise InputError("cells_per_job", limit, allowed)
+
+
+def _check_choice(cfg: DictConfig, key: str) -> None:
+    if cfg[key] not in _CHOICES[key]:
+        raise InputError(key, cfg[key], f"must be one of {', '.join(_CHOICES[key])}")
 
 
 def composed(overrides: list[str]) -> DictConfig:

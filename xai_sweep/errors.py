@@ -23,6 +23,19 @@ class InputError(ValueError):
         return type(self), (self.key, self.value, self.allowed)
 
 
+class SomeFailedError(Exception):
+    """Parts of a sweep failed, and the rest is there.
+
+    Args:
+        message: what and what to do, one line.
+        code: the exit code of the program.
+    """
+
+    def __init__(self, message: str, code: int) -> None:
+        self.code = code
+        super().__init__(message)
+
+
 class ImageError(ValueError):
     """One image cannot be used, and its rows say why; the others can."""
 

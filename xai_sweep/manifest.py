@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from xai_sweep import __version__
-from xai_sweep.cells import Cell
+from xai_sweep.cells import Cell, asked
 from xai_sweep.config import CONF
 from xai_sweep.results import schema
 
@@ -47,6 +47,7 @@ def manifest(
     """
     return {
         **_names(cell),
+        "asked": asked(cell.science),
         "curve": cell.curve.name,
         "science": cell.science,
         "config": dict(config),

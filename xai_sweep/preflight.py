@@ -1,6 +1,7 @@
 """`xai-sweep preflight`: what an explainer will do with a network, before any hour is spent."""
 
 import time
+from dataclasses import is_dataclass, replace
 from typing import Any
 
 import torch
@@ -27,11 +28,14 @@ def preflight(overrides: list[str]) -> None:
     explainer = build(cfg.explainer)
     classifier = load(build(cfg.model))
     images = sample(classifier)
+    if isinstance(explainer, LRP):
+        # All that has no rule is in the table; a run would stop at the first.
+        forgiving = replace(explainer, unsupported="gradient")
+        _show(forgiving.bind(classifier).propagation(images))
     explain = explainer.bind(classifier)
     notes = dict(explain.notes(images)) if isinstance(explain, Accounted) else {}
     if isinstance(explainer, LRP):
         propagation = explain.propagation(images)
-        _show(propagation)
         print(f"memory     {_kept(propagation, images) / 2**20:.0f} MiB kept per image")
         print(f"logits     differ by {notes['logit_difference']:.1e} of the largest after fusing")
     ranks = min(cfg.ranks, classifier.module(images).shape[1])
@@ -66,7 +70,7 @@ def _kept(propagation: Propagation, images: torch.Tensor) -> int:
         elif isinstance(value, tuple | list):
             for part in value:
                 count(part)
-        elif hasattr(value, "__dict__"):
+        elif is_dataclass(value):
             count(tuple(vars(value).values()))
 
     count(kept)

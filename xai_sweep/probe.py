@@ -1,6 +1,7 @@
 """The experiment: explain an image, change it, explain it again, and compare."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import pytorch_lightning as pl
 import torch
@@ -15,22 +16,20 @@ from xai_sweep.explainers import Accounted, Explainer, Segmented
 from xai_sweep.metrics import RMSE, Metric
 from xai_sweep.metrics.maps import largest
 from xai_sweep.models import Classifier, evaluating
-from xai_sweep.question import Question
+from xai_sweep.question import Change
 from xai_sweep.seeds import derive
-from xai_sweep.transforms import Geometric, Transform
+from xai_sweep.transforms import Geometric
 from xai_sweep.transforms.region import there_and_back_region, valid_region
 
 
 class Probe(pl.LightningModule):
-    """Measures one curve: a model, an explainer and a transform at several magnitudes.
+    """Measures curves of one model and one explainer, which share the clean images' heatmaps.
 
     Args:
         classifier: what is explained.
         explainer: how.
-        transform: how images are changed.
-        magnitudes: by how much, in native units.
+        changes: how images are changed, by how much, and what is asked: one per curve.
         metrics: how heatmaps are compared, by column name.
-        question: what is asked.
         batch_size: images explained at once, None to find it.
         draws: whether comparisons carry heatmaps and photos.
     """
@@ -39,10 +38,8 @@ class Probe(pl.LightningModule):
         self,
         classifier: Classifier,
         explainer: Explainer,
-        transform: Transform,
-        magnitudes: Sequence[float],
+        changes: Sequence[Change],
         metrics: Mapping[str, Metric],
-        question: Question,
         batch_size: int | None = None,
         draws: bool = False,
     ) -> None:
@@ -50,50 +47,56 @@ class Probe(pl.LightningModule):
         self.network = classifier.module
         self.classifier = classifier
         self.explainer = explainer
-        self.transform = transform
-        self.magnitudes = tuple(magnitudes)
+        self.changes = tuple(changes)
         self.metrics = dict(metrics)
-        self.question = question
+        self.seed = changes[0].question.seed
+        self.ranks = changes[0].question.ranks
         self.draws = draws
         self.clean_batches = Batching(batch_size)
         self.pair_batches = Batching(batch_size)
-        self._regions: dict[tuple[float, int, int], tuple[Tensor, Tensor]] = {}
+        self._regions: dict[tuple[int, float, int, int], tuple[Tensor, Tensor]] = {}
 
     def on_predict_start(self) -> None:
         """Bind here and not before, because Lightning has moved the network to its device now."""
         self.explain = self.explainer.bind(self.classifier)
 
     def predict_step(self, batch: Batch, batch_idx: int = 0) -> list[Comparison]:
-        """Explain the clean images once, then every (image, magnitude) pair.
+        """Explain the clean images once, then every change of them, one curve after the other.
 
         Returns:
-            A comparison per image and magnitude, failed images among them, in order.
+            A comparison per image, curve and magnitude, failed images among them; of each curve
+            in order.
         """
         readable = list(zip(batch.files, batch.images, strict=True))
         outcomes = dict(zip(batch.files, self.clean_batches.map(self.look, readable), strict=True))
+        images = sorted([*outcomes.items(), *batch.failed], key=lambda each: each[0].image_id)
+        return [
+            comparison
+            for change in range(len(self.changes))
+            for comparison in self._curve(images, change)
+        ]
+
+    def _curve(
+        self, images: Sequence[tuple[ImageFile, Clean | Failure]], change: int
+    ) -> list[Comparison]:
+        """Every image at every magnitude of one curve, in order."""
+        magnitudes = self.changes[change].magnitudes
         pairs = [
             (clean, magnitude)
-            for clean in outcomes.values()
+            for _, clean in images
             if isinstance(clean, Clean)
-            for magnitude in self.magnitudes
+            for magnitude in magnitudes
         ]
-        compared = self.pair_batches.map(self.compare, pairs)
-
-        found: dict[tuple[ImageFile, float], Comparison | Failure] = {
-            (file, magnitude): outcome
-            for file, outcome in [*outcomes.items(), *batch.failed]
-            for magnitude in self.magnitudes
-            if not isinstance(outcome, Clean)
-        }
-        found |= {
-            (clean.file, magnitude): result
-            for (clean, magnitude), result in zip(pairs, compared, strict=True)
-        }
-        ordered = sorted(found.items(), key=lambda item: (item[0][0].image_id, item[0][1]))
-        return [
-            self._failed(file, magnitude, result) if isinstance(result, Failure) else result
-            for (file, magnitude), result in ordered
-        ]
+        compared = iter(self.pair_batches.map(partial(self.compare, change=change), pairs))
+        found: list[Comparison] = []
+        for file, outcome in images:
+            for magnitude in magnitudes:
+                result = outcome if isinstance(outcome, Failure) else next(compared)
+                if isinstance(result, Failure):
+                    rows = failed_rows(file, self.ranks, result.error)
+                    result = Comparison(file.image_id, change, magnitude, rows)
+                found.append(result)
+        return found
 
     def look(self, images: Sequence[tuple[ImageFile, Tensor]]) -> list[Clean]:
         """Predict and explain clean images: their K best classes, and the reference heatmaps."""
@@ -112,8 +115,9 @@ class Probe(pl.LightningModule):
         columns = (files, pixels, probabilities, targets, references, sampling, kept)
         return [Clean(*parts) for parts in zip(*columns, strict=True)]
 
-    def compare(self, pairs: Sequence[tuple[Clean, float]]) -> list[Comparison]:
+    def compare(self, pairs: Sequence[tuple[Clean, float]], change: int = 0) -> list[Comparison]:
         """Change images, predict and explain them again, and compare with the moved reference."""
+        transform, question = self.changes[change].transform, self.changes[change].question
         clean = [image for image, _ in pairs]
         files = [image.file for image in clean]
         images = torch.stack([image.image for image in clean])
@@ -123,21 +127,22 @@ class Probe(pl.LightningModule):
         targets_ref = torch.stack([image.targets for image in clean])
         references = torch.stack([image.references for image in clean])
 
-        copies = self.transform.apply(
+        copies = transform.apply(
             images, magnitudes, self._seeds(files, "transform"), self.classifier.normalisation
         )
         probabilities = self.predict(copies)
         classes_new = self._best(probabilities)
-        targets = targets_ref if self.question.target == "class" else classes_new
+        targets = targets_ref if question.target == "class" else classes_new
+        segments = self._segments(clean, magnitudes, change)
         heatmaps, health = self._accounted(
-            copies, targets, self._seeds(files, "explainer"), self._segments(clean, magnitudes)
+            copies, targets, self._seeds(files, "explainer"), segments
         )
 
         moved, floor = references, torch.zeros_like(targets, dtype=torch.float64)
-        region, home = self._region(magnitudes, (images.shape[-2], images.shape[-1]))
-        if isinstance(self.transform, Geometric):
-            moved = self.transform.move(references, magnitudes)
-            returned = self.transform.move_back(moved, magnitudes)
+        region, home = self._region(magnitudes, (images.shape[-2], images.shape[-1]), change)
+        if isinstance(transform, Geometric):
+            moved = transform.move(references, magnitudes)
+            returned = transform.move_back(moved, magnitudes)
             floor = scores({"rmse": RMSE()}, returned, references, home)["rmse"]
         # RMSE also says which images are worst, so it is there whether chosen or not.
         measured = scores({"rmse": RMSE(), **self.metrics}, heatmaps, moved, region)
@@ -166,6 +171,7 @@ class Probe(pl.LightningModule):
         return [
             Comparison(
                 file.image_id,
+                change,
                 magnitude,
                 image_rows(file, {n: v[index] for n, v in values.items()}, self.classifier),
                 drawn[index],
@@ -190,52 +196,47 @@ class Probe(pl.LightningModule):
         return self.explain(images, targets, seeds), {}
 
     def _segments(
-        self, clean: Sequence[Clean], magnitudes: Float[Tensor, " b"]
+        self, clean: Sequence[Clean], magnitudes: Float[Tensor, " b"], change: int
     ) -> Int64[Tensor, "b h w"] | None:
         """The segments of the clean images, moved along; None if copies find their own."""
         kept = [image.segments for image in clean if image.segments is not None]
         if not kept:
             return None
-        segments = torch.stack(kept)
-        if isinstance(self.transform, Geometric):
-            return self.transform.move_labels(segments, magnitudes)
+        segments, transform = torch.stack(kept), self.changes[change].transform
+        if isinstance(transform, Geometric):
+            return transform.move_labels(segments, magnitudes)
         return segments
 
     def _best(self, probabilities: Float[Tensor, "b classes"]) -> Int64[Tensor, "b k"]:
         classes = probabilities.shape[1]
-        if self.question.ranks > classes:
-            raise InputError(
-                "ranks", self.question.ranks, f"must be at most {classes}, the model's classes"
-            )
-        return probabilities.topk(self.question.ranks, dim=1).indices
+        if self.ranks > classes:
+            raise InputError("ranks", self.ranks, f"must be at most {classes}, the model's classes")
+        return probabilities.topk(self.ranks, dim=1).indices
 
     def _seeds(self, files: Sequence[ImageFile], purpose: str) -> Int64[Tensor, " b"]:
-        return torch.tensor([derive(self.question.seed, file.image_id, purpose) for file in files])
+        return torch.tensor([derive(self.seed, file.image_id, purpose) for file in files])
 
     def _region(
-        self, magnitudes: Float[Tensor, " b"], size: tuple[int, int]
+        self, magnitudes: Float[Tensor, " b"], size: tuple[int, int], change: int
     ) -> tuple[Bool[Tensor, "b h w"], Bool[Tensor, "b h w"]]:
         """Each pair's valid region, and the region that survives there and back."""
         regions = []
         for magnitude in magnitudes.tolist():
-            key = (magnitude, *size)
+            key = (change, magnitude, *size)
             if key not in self._regions:
-                self._regions[key] = self._make_region(magnitude, size)
+                self._regions[key] = self._make_region(self.changes[change], magnitude, size)
             regions.append(self._regions[key])
         valid, home = zip(*regions, strict=True)
         return torch.stack(valid), torch.stack(home)
 
     def _make_region(
-        self, magnitude: float, size: tuple[int, int]
+        self, change: Change, magnitude: float, size: tuple[int, int]
     ) -> tuple[Bool[Tensor, "h w"], Bool[Tensor, "h w"]]:
+        transform, question = change.transform, change.question
         together = torch.tensor(
-            [magnitude, *self.question.region_of], dtype=torch.float64, device=self.device
+            [magnitude, *question.region_of], dtype=torch.float64, device=self.device
         )
-        valid = valid_region(self.transform, together, size, self.question.region).all(dim=0)
-        if not isinstance(self.transform, Geometric):
+        valid = valid_region(transform, together, size, question.region).all(dim=0)
+        if not isinstance(transform, Geometric):
             return valid, valid
-        return valid, there_and_back_region(self.transform, together[:1], size)[0]
-
-    def _failed(self, file: ImageFile, magnitude: float, failure: Failure) -> Comparison:
-        rows = failed_rows(file, self.question.ranks, failure.error)
-        return Comparison(file.image_id, magnitude, rows)
+        return valid, there_and_back_region(transform, together[:1], size)[0]

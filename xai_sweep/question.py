@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from xai_sweep.transforms import Transform
+
 
 @dataclass(frozen=True)
 class Question:
@@ -21,3 +23,18 @@ class Question:
     target: str = "class"
     region: str = "mask"
     region_of: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Change:
+    """How every image is changed for one curve, and what is asked about it.
+
+    Attributes:
+        transform: in which way; its own magnitudes do not count.
+        magnitudes: by how much, in native units.
+        question: what is asked; seed and ranks are the same for all curves that share a pass.
+    """
+
+    transform: Transform
+    magnitudes: tuple[float, ...]
+    question: Question

@@ -29,8 +29,13 @@ class RankError(ChildProcessError):
     """A process of the job is gone; what it wrote stays, and the next call computes the rest."""
 
 
-def in_ranks(count: int, work: Callable[..., None], *arguments: Any) -> None:
-    """Call ``work(rank, *arguments)`` in so many new processes, and wait until all are done.
+def in_ranks(
+    count: int,
+    work: Callable[..., None],
+    *arguments: Any,
+    heed: Callable[[int, Any], None] = lambda rank, news: None,
+) -> None:
+    """Call ``work(rank, tell, *arguments)`` in so many new processes, and wait until all are done.
 
     In each of them Lightning's `LightningEnvironment` finds its rank. Lightning by itself would
     start the script again, which under ``-m`` is the whole sweep, each time in another folder.
@@ -41,6 +46,8 @@ def in_ranks(count: int, work: Callable[..., None], *arguments: Any) -> None:
         count: how many.
         work: a function of a module; it may raise `InputError`.
         arguments: what can be pickled.
+        heed: called here with the rank, and with what it gives to `tell`, which is never None and
+            no exception.
 
     Raises:
         InputError: a rank raised it.
@@ -67,8 +74,11 @@ def in_ranks(count: int, work: Callable[..., None], *arguments: Any) -> None:
         while busy:
             for pipe in wait(list(busy)):
                 assert isinstance(pipe, Connection)
-                _take_answer(pipe, ranks[pipe])
-                busy.remove(pipe)
+                news = _received(pipe, ranks[pipe])
+                if news is None:
+                    busy.remove(pipe)
+                else:
+                    heed(list(ranks).index(pipe), news)
         for pipe in ranks:
             pipe.send("all are done")
         _join(ranks.values())
@@ -96,7 +106,7 @@ def _rank(
     }
     torch.set_num_threads(max(1, torch.get_num_threads() // count))
     try:
-        answer = _answer(work, rank, *arguments)
+        answer = _answer(work, rank, pipe.send, *arguments)
         pipe.send(answer)
         # The group lives in the first rank, so that nobody may leave before all are done.
         if answer is None:
@@ -115,9 +125,14 @@ def _answer(work: Callable[..., None], *arguments: Any) -> InputError | None:
     return None
 
 
-def _take_answer(pipe: Connection, process: BaseProcess) -> None:
+def _received(pipe: Connection, process: BaseProcess) -> object:
+    """What a rank says; None when it is done.
+
+    Raises:
+        InputError, RankError, KeyboardInterrupt: see `in_ranks`.
+    """
     try:
-        answer = pipe.recv()
+        news = pipe.recv()
     except (EOFError, ConnectionError):
         process.join()
         code = process.exitcode or 0
@@ -127,8 +142,9 @@ def _take_answer(pipe: Connection, process: BaseProcess) -> None:
         raise RankError(
             f"trainer=ddp: {process.name} {how}; the same command computes what is missing"
         ) from None
-    if answer is not None:
-        raise answer
+    if isinstance(news, InputError):
+        raise news
+    return news
 
 
 def _join(processes: Collection[BaseProcess]) -> None:

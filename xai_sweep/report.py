@@ -1,17 +1,23 @@
 """What a person gets at the end: a table, pictures, and where things lie."""
 
 import re
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from xai_sweep.errors import SomeFailedError
 from xai_sweep.results import Heatmaps, heatmaps, load, manifests, splits, summary
+from xai_sweep.results.failures import FAILURES, Failed
 from xai_sweep.tracking import Tracker
 
 FIGURES = "_figures"
+# Of what failed for the same reason.
+_NAMED = 5
 
 
 def report_folder(results: str | Path, strips: int = 6) -> None:
@@ -85,6 +91,31 @@ def say(cells: int, computed: int, places: Mapping[str, object]) -> None:
     for name, place in places.items():
         if place:
             print(f"{name:<9} {place}")
+
+
+def conclude(failed: Sequence[Failed], results: Path, *, stopped: bool) -> None:
+    """Print a table of what failed in a multirun, what failed for the same reason together.
+
+    Raises:
+        SomeFailedError: always; what to do, in one line.
+    """
+    reasons: dict[str, list[str]] = {}
+    for each in failed:
+        reasons.setdefault(each.error, []).append(each.what)
+    table = Table(title="failed", show_lines=True)
+    table.add_column("what", overflow="fold")
+    table.add_column("why", overflow="fold")
+    for reason, names in reasons.items():
+        more = [f"and {len(names) - _NAMED} more"] if len(names) > _NAMED else []
+        table.add_row(Text("\n".join([*names[:_NAMED], *more])), Text(reason))
+    Console(stderr=True).print(table)
+    code = 2 if all(each.is_input for each in failed) else 1
+    if not all(each.overrides for each in failed):  # nobody knows what it would have computed
+        todo = "the same command again computes what is missing"
+        raise SomeFailedError(f"{len(failed)} failed; {todo}", code)
+    rest = "the sweep stopped" if stopped else "all the rest is complete"
+    todo = f"to compute them again: xai-sweep retry {shlex.quote(str(results))}"
+    raise SomeFailedError(f"{len(failed)} failed, {rest}; why: {results / FAILURES}; {todo}", code)
 
 
 def _number(value: object, form: str) -> str:

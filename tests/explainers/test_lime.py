@@ -54,6 +54,13 @@ def test_an_image_is_explained_alike_alone_and_in_any_company(
             assert alone.num_samples[0, 0] == together.num_samples[index, rank]
 
 
+def test_how_many_samples_share_a_pass_changes_nothing(images: Tensor) -> None:
+    expected = Lime(num_samples=60, **GRID).bind(classifier())(images, TARGETS, SEEDS)
+    for size in (1, 7, 1000):
+        explain = Lime(num_samples=60, samples_at_once=size, **GRID).bind(classifier())
+        torch.testing.assert_close(explain(images, TARGETS, SEEDS), expected, rtol=1e-5, atol=1e-7)
+
+
 def test_images_with_different_numbers_of_superpixels_share_a_batch() -> None:
     generator = torch.Generator().manual_seed(4)
     images = torch.randn(2, 3, 6, 6, generator=generator).repeat_interleave(4, 2)

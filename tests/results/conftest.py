@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from skimage import data
 
-from xai_sweep.results import Heatmaps
+from xai_sweep.results import Heatmaps, Store
+from xai_sweep.results.cell_folder import CellFolder
 
 RANKS = 2
 RMSE = {"cat": 0.5, "coffee": 0.25, "rocket": 0.75, "moon": float("nan"), "page": 0.75}
@@ -23,6 +24,29 @@ def make_rows() -> Callable[..., Rows]:
 @pytest.fixture
 def make_heatmaps() -> Callable[..., Heatmaps]:
     return _heatmaps
+
+
+@pytest.fixture
+def complete() -> Callable[..., CellFolder]:
+    return _complete
+
+
+def _complete(
+    store: Store,
+    name: str = "c",
+    shards: Sequence[Sequence[str]] = (("cat",), ("moon", "page"), ("rocket",)),
+    keep_worst: int | None = None,
+    **manifest: object,
+) -> CellFolder:
+    """A complete cell of so many shards, with heatmaps; the page could not be computed."""
+    cell = store.cell(name)
+    done = cell.begin()
+    for images in shards:
+        if missing := [image for image in images if image not in done]:
+            cell.write(_rows(missing, failed=["page"]), _heatmaps(missing))
+    known = {"cell": "c0ffee", "finished": "now", "counts": cell.counts()}
+    cell.finish(known | manifest, keep_worst)
+    return cell
 
 
 def _rows(images: Sequence[str], failed: Sequence[str] = (), **changed: object) -> Rows:

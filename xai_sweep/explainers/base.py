@@ -74,6 +74,8 @@ class Explainer(ABC):
         needs_fit: it must see images before it can explain any, see `Fittable`.
         is_control: the heatmap does not depend on the network; a method that is no better is
             worth nothing. Their names are also in `xai_sweep.controls`, for those without torch.
+        run_time: parameters that say how it is computed and not what: heatmaps do not depend on
+            them, beyond rounding, so the key of a cell leaves them out.
         source: where the method is defined.
     """
 
@@ -83,18 +85,19 @@ class Explainer(ABC):
     conserves: ClassVar[bool] = False
     needs_fit: ClassVar[bool] = False
     is_control: ClassVar[bool] = False
+    run_time: ClassVar[tuple[str, ...]] = ()
     source: ClassVar[str]
 
     def cost_in_forwards(self, targets: int = 1) -> float:
         """What a photo of 224 pixels costs, in forward passes of the network.
 
         A method, for it follows from the parameters. A backward pass to the pixels is counted as
-        one; it takes one to one and a half times as long.
+        one; it takes one to one and a half times as long. Not a number where it is not known.
 
         Args:
             targets: K, how many targets are explained at once.
         """
-        return 1 + targets
+        return 1.0 + targets
 
     @abstractmethod
     def bind(self, classifier: Classifier) -> Explain:

@@ -48,7 +48,7 @@ class Cam(Explainer):
 
     def cost_in_forwards(self, targets: int = 1) -> float:
         """See `Explainer.cost_in_forwards`."""
-        return 1
+        return 1.0
 
     def bind(self, classifier: Classifier) -> Explain:
         """See `Explainer.bind`."""

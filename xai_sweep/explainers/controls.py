@@ -22,7 +22,7 @@ class Control(Explainer):
 
     def cost_in_forwards(self, targets: int = 1) -> float:
         """See `Explainer.cost_in_forwards`; the network is never asked."""
-        return 0
+        return 0.0
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,10 @@ class DeepLift(Explainer):
     def __post_init__(self) -> None:
         check_baseline(self.baseline)
 
+    def cost_in_forwards(self, targets: int = 1) -> float:
+        """See `Explainer.cost_in_forwards`; the baseline's pass serves all images of a batch."""
+        return 2.0 + targets
+
     def bind(self, classifier: Classifier) -> Explain:
         """See `Explainer.bind`."""
 

@@ -37,7 +37,7 @@ class GradCamPlusPlus(Explainer):
 
     def cost_in_forwards(self, targets: int = 1) -> float:
         """See `Explainer.cost_in_forwards`; backward passes end at the layer, at the top of it."""
-        return 1
+        return 1.0
 
     def bind(self, classifier: Classifier) -> Explain:
         """See `Explainer.bind`."""

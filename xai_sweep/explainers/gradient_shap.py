@@ -51,7 +51,7 @@ class GradientShap(Explainer):
 
     def cost_in_forwards(self, targets: int = 1) -> float:
         """See `Explainer.cost_in_forwards`."""
-        return self.samples * (1 + targets)
+        return self.samples * (1.0 + targets)
 
     def bind(self, classifier: Classifier) -> Explain:
         """See `Explainer.bind`."""

@@ -41,7 +41,7 @@ class IntegratedGradients(Explainer):
 
     def cost_in_forwards(self, targets: int = 1) -> float:
         """See `Explainer.cost_in_forwards`."""
-        return self.steps * (1 + targets)
+        return self.steps * (1.0 + targets)
 
     def bind(self, classifier: Classifier) -> Explain:
         """See `Explainer.bind`."""

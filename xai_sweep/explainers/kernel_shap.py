@@ -53,7 +53,7 @@ class KernelShap(Explainer):
 
     def cost_in_forwards(self, targets: int = 1) -> float:
         """See `Explainer.cost_in_forwards`; does not depend on the number of targets."""
-        return 2 + self.samples
+        return 2.0 + self.samples
 
     def bind(self, classifier: Classifier) -> Explain:
         """See `Explainer.bind`."""

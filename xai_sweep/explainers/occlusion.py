@@ -52,7 +52,7 @@ class Occlusion(Explainer):
 
     def cost_in_forwards(self, targets: int = 1) -> float:
         """See `Explainer.cost_in_forwards`; does not depend on the number of targets."""
-        return 1 + self.squares(224) ** 2
+        return 1.0 + self.squares(224) ** 2
 
     def bind(self, classifier: Classifier) -> Explain:
         """See `Explainer.bind`."""

@@ -2,10 +2,12 @@
 
 Read in this order: `rules` (the equations), `layers` and `splits` (how they are computed), `steps`
 and `weightless` (every operation, forward and back), `flow`, `fuse` and `choose` (which nodes
-have relevance, what is fused, which rule where), `plan` (all of it decided), `propagate` (run).
+have relevance, what is fused, which rule where), `plan` (all of it decided), `propagate` (run),
+`compiled` (run faster).
 """
 
 from xai_sweep.lrp.choose import choices
+from xai_sweep.lrp.compiled import Compiled
 from xai_sweep.lrp.plan import Plan, Wish, make_plan
 from xai_sweep.lrp.presets import preset, presets
 from xai_sweep.lrp.propagate import Propagation, Relevance
@@ -13,6 +15,7 @@ from xai_sweep.lrp.rules import AbsZ, Epsilon, Pass, Rule
 
 __all__ = [
     "AbsZ",
+    "Compiled",
     "Epsilon",
     "Pass",
     "Plan",

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from xai_sweep.lrp.layers import Affine, Conv
 
@@ -123,12 +124,17 @@ def stabilised(d: Tensor, by: float | Tensor) -> Tensor:
     return torch.copysign(number, d).add_(d)
 
 
+def may_be_zero(d: Tensor) -> bool:
+    """Whether any value is zero; yes while a graph is recorded, which must hold for all values."""
+    return get_proxy_mode() is not None or bool((d == 0).any())
+
+
 def unaccounted(
     top: Tensor | None, way: Tensor, d: Tensor, stabilizer: float | Tensor
 ) -> Tensor | None:
     """What is left of a message's relevance when one way has been taken; None for nothing."""
     # A sum over all neurons per target is spared where no denominator is empty, which is usual.
-    is_lossy = isinstance(stabilizer, Tensor) or stabilizer or bool((d == 0).any())
+    is_lossy = isinstance(stabilizer, Tensor) or stabilizer or may_be_zero(d)
     return (1 if top is None else top) - way * d if is_lossy else None
 
 
@@ -187,36 +193,68 @@ class _Signed(Split):
         return parts[0] if len(parts) == 1 else parts[0].add_(parts[1])
 
 
-class GammaSplit(_Signed):
-    """Contributions with the sign of ``z_k`` count ``1 + gamma`` times."""
+class GammaSplit(Split):
+    """Contributions with the sign of ``z_k`` count ``1 + gamma`` times.
+
+    With ``A_k`` the sum of all contributions' absolute values, those of one sign sum to
+    ``(z_k + A_k) / 2`` and ``(z_k - A_k) / 2``, so ``|d_k| = (1 + gamma/2) |z_k| + gamma/2 A_k``:
+    one sum more for inputs of any sign, and nothing cancels. Back go ``R / d`` along
+    ``(1 + gamma/2) w`` and ``R / |d|`` along ``gamma/2 |w|``, which are one and the same share
+    where a ReLU follows.
+    """
 
     def __init__(self, site: Site, gamma: float, stabilizer: float) -> None:
         super().__init__(site, stabilizer)
         weight, bias = site.layer.weight, site.layer.bias
-        self.gamma = gamma
-        self.positive, self.negative = weight.clamp(min=0), weight.clamp(max=0)
-        self.u, self.v = weight + gamma * self.positive, weight + gamma * self.negative
-        self.positive_bias = None if bias is None else bias.clamp(min=0)
-        up = None if bias is None else bias + gamma * bias.clamp(min=0)
-        down = None if bias is None else bias + gamma * bias.clamp(max=0)
-        self.biases = (up,) if site.rectified else (up, down)
+        self.plain, self.absolute = (1 + gamma / 2) * weight, gamma / 2 * weight.abs()
+        self.plain_share = 1 + gamma / 2
+        plain_bias = None if bias is None else (1 + gamma / 2) * bias
+        self.absolute_bias = None if bias is None else gamma / 2 * bias.abs()
+        self.biases = (plain_bias, self.absolute_bias)
+        # In front of a ReLU only what is above zero counts.
+        self.above = weight + gamma * weight.clamp(min=0)
+        if site.rectified:
+            self.biases = (None if bias is None else bias + gamma * bias.clamp(min=0),)
 
     def ways(self, a: Tensor, z: Tensor, top: Tensor | None, accounts: bool) -> Ways:
         """See `Split.ways`."""
         if self.site.rectified:
-            up = self.total(a, self.u, self.v, self.biases[0])
-            return Ways((over(top, self._above_zero(up)),), (self.stabilizer,))
-        positive = self.total(a, self.positive, self.negative, self.positive_bias)
-        up = torch.add(z, positive, alpha=self.gamma)
-        # What is not positive is negative, and where z is below zero that is well conditioned.
-        down = positive.mul_(self.gamma).sub_(z, alpha=1 + self.gamma)
-        ways = over(top, self._above_zero(up)), over(top, self._above_zero(down).neg_())
-        ways[0].masked_fill_(z <= 0, 0)
-        ways[1].masked_fill_(z >= 0, 0)
+            return Ways((over(top, self._above_zero(self._sum_above(a, z))),), (self.stabilizer,))
+        size = z.abs()
+        d = self._above_zero(self._absolutes(a).add_(size, alpha=self.plain_share))
+        tolls = (0.0, self.stabilizer)
+        if top is z:
+            return Ways((size.div_(d), torch.div(z, d, out=d)), tolls)
+        sign = torch.sign(z, out=size)
+        plain = sign / d if top is None else (top / d).mul_(sign)
         lost = None
-        if accounts and bool((z == 0).any()):  # as in `unaccounted`
+        if accounts and may_be_zero(z):
             lost = (z == 0).to(z.dtype) if top is None else top * (z == 0)
-        return Ways(ways, (self.stabilizer, -self.stabilizer), lost)
+        return Ways((plain, sign.mul_(plain)), tolls, lost)
+
+    def keep(self, a: Tensor) -> Tensor | None:
+        """See `Split.keep`."""
+        return None if self.site.nonnegative else a.sign()
+
+    def back(self, shares: tuple[Tensor, ...], kept: Tensor | None) -> Tensor:
+        """See `Split.back`."""
+        size = self.site.size
+        if kept is None and self.site.rectified:
+            return self.layer.transpose(shares[0], self.above, size)
+        absolute = self.layer.transpose(shares[-1], self.absolute, size)
+        absolute = absolute if kept is None else absolute.mul_(kept)
+        return absolute.add_(self.layer.transpose(shares[0], self.plain, size))
+
+    def _sum_above(self, a: Tensor, z: Tensor) -> Tensor:
+        """The denominator where ``z`` is above zero."""
+        if self.site.nonnegative:
+            return self.layer.apply(a, self.above, self.biases[0])
+        return self._absolutes(a).add_(z, alpha=self.plain_share)
+
+    def _absolutes(self, a: Tensor) -> Tensor:
+        """``gamma/2 A``."""
+        inputs = a if self.site.nonnegative else a.abs()
+        return self.layer.apply(inputs, self.absolute, self.absolute_bias)
 
     def _above_zero(self, d: Tensor) -> Tensor:
         """A denominator that is above zero wherever it counts."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
+from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from xai_sweep.lrp.rules import Rule
 from xai_sweep.lrp.splits import Proportional, Site, Split, Ways
@@ -89,6 +90,9 @@ def _weighed(values: Tensor, weights: float | Tensor) -> Tensor:
     """
     by = weights if isinstance(weights, Tensor) else values.new_tensor(weights)
     by = by.view([1] * (values.dim() - by.dim()) + list(by.shape))
+    if get_proxy_mode() is not None:
+        # While a graph is recorded: a compiler fuses the product, and may change memory formats.
+        return (values * by).sum(list(range(1, values.dim()))).double()
     shared = [axis for axis in range(1, values.dim()) if by.shape[axis] == 1]
     if shared:
         sums = values.sum(shared, keepdim=True).double() * by.double()
@@ -212,10 +216,10 @@ class Layer(Step):
             ledger.absorb(message.values, ways.absorbed)
         if open_where is not None:
             message = Message(message.where_positive(open_where), is_owned=True)
-        is_alone = len(ways.factors) == 1
+        last = len(ways.factors) - 1
         shares = tuple(
-            message.values if way is None else message.times(way, may_overwrite=is_alone)
-            for way in ways.factors
+            message.values if way is None else message.times(way, may_overwrite=number == last)
+            for number, way in enumerate(ways.factors)
         )
         if ledger is not None:
             for share, toll, bias in zip(shares, ways.tolls, self.split.biases, strict=True):

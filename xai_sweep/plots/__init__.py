@@ -2,7 +2,7 @@
 
 from xai_sweep.plots._curves import curves
 from xai_sweep.plots._figure import save
-from xai_sweep.plots._side_by_side import side_by_side
+from xai_sweep.plots._side_by_side import representatives, side_by_side
 from xai_sweep.plots._strip import strip
 
-__all__ = ["curves", "save", "side_by_side", "strip"]
+__all__ = ["curves", "representatives", "save", "side_by_side", "strip"]

@@ -1,5 +1,7 @@
 """A grid of photos and heatmaps, measured in inches."""
 
+from textwrap import wrap
+
 import matplotlib as mpl
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -10,15 +12,16 @@ from numpy import ndarray
 from xai_sweep.plots._figure import shortened
 
 # Inches. Positions are computed: an automatic layout of 60 axes takes seconds and drifts.
-_TILE, _GAP, _TITLE, _HEAD, _FOOT, _BAR, _SIDE = 2.0, 0.14, 0.42, 0.5, 0.42, 0.09, 0.15
+_TILE, _GAP, _TITLE, _HEAD, _BAR, _SIDE = 2.0, 0.14, 0.42, 0.5, 0.09, 0.15
+_FOOT_LINE, _LETTERS_PER_INCH = 0.15, 16
 _BAR_LABELS = 0.75
 _FLIPPED = "#b2182b"
 # A single pixel of a gradient can be ten times larger than all others and would blank the rest.
 _SATURATION = 99
 _FOOTNOTE = (
     "Red speaks for the class, blue against it. One scale per row, symmetric about zero; "
-    f"the strongest {100 - _SATURATION:g} % of its pixels saturate.\n"
-    "p: the model's probability of the class. Red text: another class than in the clean photo."
+    f"the strongest {100 - _SATURATION:g} % of its pixels saturate.",
+    "p: the model's probability of the class. Red text: another class than in the clean photo.",
 )
 
 
@@ -27,7 +30,10 @@ class Canvas:
 
     def __init__(self, lines: int, ranks: int) -> None:
         self.width = 2 * _SIDE + (ranks + 1) * (_TILE + _GAP) + _BAR + _BAR_LABELS
-        self.height = _HEAD + lines * (_TILE + _TITLE) + _FOOT
+        letters = int((self.width - 2 * _SIDE) * _LETTERS_PER_INCH)
+        self.footnote = [part for line in _FOOTNOTE for part in wrap(line, letters)]
+        self.foot = _FOOT_LINE * len(self.footnote) + 0.12
+        self.height = _HEAD + lines * (_TILE + _TITLE) + self.foot
         self.figure = Figure(figsize=(self.width, self.height), facecolor="white")
         # Colours of the map, with grey where a heatmap is not a number.
         self.colours = mpl.colormaps["RdBu_r"].with_extremes(bad="0.75")
@@ -44,7 +50,7 @@ class Canvas:
                 parse_math=False,
             )
         at = (_SIDE / self.width, 0.1 / self.height)
-        self.figure.text(*at, _FOOTNOTE, fontsize=7.5, color="0.35", linespacing=1.4)
+        self.figure.text(*at, "\n".join(self.footnote), fontsize=7.5, color="0.35", linespacing=1.4)
 
     def photo(
         self,

@@ -1,4 +1,4 @@
-"""One image's reference heatmaps in several settings: thesis figures 4.3, 4.4 and 9.1."""
+"""Reference heatmaps: one image in several settings (thesis figures 4.3, 4.4, 9.1), or several."""
 
 from collections.abc import Mapping
 
@@ -20,12 +20,33 @@ def side_by_side(shown: Mapping[str, tuple[Heatmaps, pd.DataFrame]]) -> Figure:
     Raises:
         ValueError: no setting, or one that holds another number of images than one.
     """
+    names = [heatmaps.image_id for heatmaps, _ in shown.values()]
+    title = names[0][0] if names and names[0] else ""
+    return _lines(shown, title, f"reference heatmaps in {len(shown)} settings")
+
+
+def representatives(
+    shown: Mapping[str, tuple[Heatmaps, pd.DataFrame]], title: str, subtitle: str
+) -> Figure:
+    """Draw several images in one setting: a line for each, with the K reference heatmaps.
+
+    Args:
+        shown: by what is to stand above the photo, the heatmaps of one image and its rows.
+        title: first line above all.
+        subtitle: second line.
+
+    Raises:
+        ValueError: no image, or an entry that holds another number of images than one.
+    """
+    return _lines(shown, title, subtitle)
+
+
+def _lines(shown: Mapping[str, tuple[Heatmaps, pd.DataFrame]], title: str, subtitle: str) -> Figure:
     if not shown or any(len(heatmaps) != 1 for heatmaps, _ in shown.values()):
-        raise ValueError("side by side stands exactly one image in one setting or more")
+        raise ValueError("a line shows exactly one image, and there must be one line or more")
     ranks = max(rows["rank"].nunique() for _, rows in shown.values())
     canvas = Canvas(len(shown), ranks)
-    heatmaps, _ = next(iter(shown.values()))
-    canvas.head(heatmaps.image_id[0], f"reference heatmaps in {len(shown)} settings")
+    canvas.head(title, subtitle)
     for line, (name, (heatmaps, rows)) in enumerate(shown.items()):
         facts = rows.drop_duplicates("rank").set_index("rank").sort_index()
         canvas.photo(line, heatmaps.photo[0], name, prediction(facts.iloc[0], "ref"))

@@ -1,7 +1,14 @@
 """Rows, heatmaps and manifests: written by a sweep, read by the analysis; torch is not needed."""
 
 from xai_sweep.results.heatmaps import Heatmaps
-from xai_sweep.results.reader import heatmaps, load, manifests
+from xai_sweep.results.reader import (
+    finished_cells,
+    heatmap_parts,
+    heatmaps,
+    load,
+    manifests,
+)
+from xai_sweep.results.representatives import Pick, explanation_matrix, submodular_pick
 from xai_sweep.results.schema import schema
 from xai_sweep.results.split import split, splits
 from xai_sweep.results.store import Store
@@ -9,13 +16,18 @@ from xai_sweep.results.summary import first_predictions, summary
 
 __all__ = [
     "Heatmaps",
+    "Pick",
     "Store",
+    "explanation_matrix",
+    "finished_cells",
     "first_predictions",
+    "heatmap_parts",
     "heatmaps",
     "load",
     "manifests",
     "schema",
     "split",
     "splits",
+    "submodular_pick",
     "summary",
 ]

@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+import secrets
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -19,7 +20,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     leaves it behind.
     """
     # The leading underscore and the suffix hide it from whatever reads the folder as a data set.
-    temporary = path.with_name(f"_{path.name}.{os.getpid()}.tmp")
+    # Several hosts may write here, whose pids say nothing to each other.
+    temporary = path.with_name(f"_{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         with temporary.open("wb") as file:
             yield file
@@ -32,11 +34,18 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     _sync_folder(path.parent)
 
 
-def write_json(path: Path, content: Mapping[str, object]) -> None:
-    """Write a JSON object, completely or not at all."""
-    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+def write_json(
+    path: Path, content: Mapping[str, object], before: Callable[[], None] = lambda: None
+) -> None:
+    """Write a JSON object, completely or not at all; `before` runs last and may raise."""
     with replacing(path) as file:
-        file.write(text.encode())
+        file.write(as_json(content))
+        before()
+
+
+def as_json(content: Mapping[str, object]) -> bytes:
+    """A JSON object as the text of a file."""
+    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def read_json(path: Path) -> dict[str, object] | None:

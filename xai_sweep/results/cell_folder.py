@@ -1,10 +1,9 @@
 """The folder of one cell: numbered shards, heatmaps beside them, and the manifest, written last."""
 
-import hashlib
 import logging
-import zipfile
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,7 +12,17 @@ import pyarrow.parquet as pq
 
 from xai_sweep.results.atomic import TEMPORARY, read_json, replacing, write_json
 from xai_sweep.results.heatmaps import Heatmaps, worst_of
-from xai_sweep.results.schema import SCHEMA_VERSION, conforming, table
+from xai_sweep.results.lease import Lease
+from xai_sweep.results.schema import SCHEMA_VERSION, conforming, metric_columns, table
+from xai_sweep.results.shards import (
+    damaged_shards,
+    described,
+    image_ids,
+    is_intact,
+    listed_shards,
+    number,
+    numbered,
+)
 
 MANIFEST = "_manifest.json"
 WORST = "_heatmaps-worst.npz"
@@ -29,13 +38,19 @@ class CellFolder:
 
     Attributes:
         path: the folder.
-        writers: how many processes `write` at the same time.
+        lease: what keeps other jobs from writing here. Without one nothing does. Its name is part
+            of the names of the shards that are written under it, so that a job that has lost it
+            without knowing overwrites nothing, and what it still writes is told apart. All three
+            methods raise `LeaseLostError` when it is lost.
+        writers: how many processes of this job `write` at the same time.
         writer: which of them this is; each has shard numbers of its own.
     """
 
     path: Path
+    lease: Lease | None = None
     writers: int = 1
     writer: int = 0
+    _accepted: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
 
     def every(self, writers: int, writer: int) -> "CellFolder":
         """The same folder for one of several processes that write into it at the same time."""
@@ -43,7 +58,7 @@ class CellFolder:
 
     def shards(self) -> list[Path]:
         """The shards that are there, listed in a manifest or not."""
-        return _numbered(self.path.glob("rows-*.parquet"))
+        return numbered(self.path.glob("rows-*.parquet"))
 
     def heatmap_files(self) -> list[Path]:
         """The files of heatmaps; an image that is in two of them is the same in both."""
@@ -65,32 +80,34 @@ class CellFolder:
         """Prepare for writing; from here to `finish` the cell is not complete.
 
         Removes the manifest, temporary files, shards that cannot be read (with a warning that
-        names them) and heatmaps without their shard; with `force` all shards and heatmaps.
+        names them), shards with an image that is in another one too, and heatmaps of images
+        without rows; with `force` all shards and heatmaps.
 
         Returns:
             Names of the images whose rows are there.
         """
         self.path.mkdir(parents=True, exist_ok=True)
+        self._check()
         (self.path / MANIFEST).unlink(missing_ok=True)
         stale = list(self.path.glob(TEMPORARY))
         if force:
             stale += [*self.shards(), *self.heatmap_files()]
         for file in stale:
-            file.unlink()
+            file.unlink(missing_ok=True)
         done: set[str] = set()
+        self._accepted.clear()
         for shard in self.shards():
-            heatmaps = self._heatmaps_of(shard)
-            images = image_ids(shard) if _is_intact(heatmaps) else None
+            images = image_ids(shard) if is_intact(self._heatmaps_of(shard)) else None
             if images is None:
                 log.warning("%s is half-written or damaged: its images are computed again", shard)
-                shard.unlink()
+            if images is None or images & done:
+                self.remove(shard)
             else:
                 done |= images
-        kept = {self._heatmaps_of(shard) for shard in self.shards()}
-        for part in self._parts():
-            if part not in kept:
-                part.unlink()
-        if not _is_intact(self.path / WORST):
+                self._accepted.add(shard.name)
+        for part in self._without_rows(done):
+            part.unlink(missing_ok=True)
+        if not is_intact(self.path / WORST):
             log.warning("%s is damaged: its heatmaps are lost", self.path / WORST)
             (self.path / WORST).unlink()
         return frozenset(done)
@@ -111,25 +128,55 @@ class CellFolder:
             ValueError: the rows do not match the schema.
         """
         content = conforming(rows) if isinstance(rows, pa.Table) else table(rows)
-        numbers = [_number(file) for file in [*self.shards(), *self._parts()]]
-        number = max(numbers, default=-1) + 1
-        number += (self.writer - number) % self.writers
-        shard = self.path / f"rows-{number:05d}.parquet"
-        if heatmaps is not None:
-            with replacing(self._heatmaps_of(shard)) as file:
-                heatmaps.save(file)
-        with replacing(shard) as file:
-            pq.write_table(content, file, compression="zstd", write_page_checksum=True)
+        shard = self.next_shard()
+        with self._fenced():
+            if heatmaps is not None:
+                with replacing(self._heatmaps_of(shard)) as file:
+                    heatmaps.save(file)
+            with replacing(shard) as file:
+                pq.write_table(content, file, compression="zstd", write_page_checksum=True)
+                self._check()
+        self._withdraw_if_late(shard)
         return shard
+
+    def next_shard(self) -> Path:
+        """The name of a shard that is not there yet."""
+        numbers = [number(file) for file in [*self.shards(), *self._parts()]]
+        following = max(numbers, default=-1) + 1
+        following += (self.writer - following) % self.writers
+        owner = f"-{self.lease.owner}" if self.lease else ""
+        return self.path / f"rows-{following:05d}{owner}.parquet"
+
+    def unlisted(self) -> list[Path]:
+        """The shards of a complete cell that its manifest does not list; they count nothing."""
+        manifest = self.manifest()
+        if manifest is None:
+            return []
+        listed = listed_shards(self.path, manifest)
+        return [shard for shard in self.shards() if shard not in listed]
+
+    def orphans(self) -> list[Path]:
+        """Files of heatmaps that are damaged, or of images without rows."""
+        if all(self._shard_of(part).exists() for part in self._parts()):
+            return []
+        return self._without_rows({name for s in self.shards() for name in image_ids(s) or ()})
+
+    def _without_rows(self, done: Set[str]) -> list[Path]:
+        return [
+            part
+            for part in self._parts()
+            if not done >= (Heatmaps.images_of(part) or {"damaged, and no image"})
+        ]
 
     def counts(self) -> dict[str, int]:
         """How many images have rows here, and how many of them failed."""
         images: set[str] = set()
         failed: set[str] = set()
-        for shard in self.shards():
-            rows = pq.ParquetFile(shard).read(["image_id", "error"])
-            images.update(rows["image_id"].to_pylist())
-            failed.update(rows.filter(pc.is_valid(rows["error"]))["image_id"].to_pylist())
+        with self._fenced():
+            for shard in self._ours():
+                rows = pq.ParquetFile(shard).read(["image_id", "error"])
+                images.update(rows["image_id"].to_pylist())
+                failed.update(rows.filter(pc.is_valid(rows["error"]))["image_id"].to_pylist())
         return {"images": len(images), "failed": len(failed)}
 
     def finish(self, manifest: Mapping[str, object], keep_worst: int | None = None) -> None:
@@ -140,16 +187,67 @@ class CellFolder:
                 sha256 of each) are added.
             keep_worst: keep the heatmaps of only so many images, those of highest rmse.
         """
-        if keep_worst is not None:
-            self._merge_heatmaps(keep_worst)
-        shards = self.shards()
-        rows = [pq.read_metadata(shard).num_rows for shard in shards]
-        added = {
-            "schema": SCHEMA_VERSION,
-            "rows": sum(rows),
-            "shards": [_described(shard, n) for shard, n in zip(shards, rows, strict=True)],
-        }
-        write_json(self.path / MANIFEST, {**manifest, **added})
+        with self._fenced():
+            shards = self._ours()
+            self._remove_all_but(shards)
+            if keep_worst is not None:
+                self._merge_heatmaps(keep_worst)
+            found = [pq.read_metadata(shard) for shard in shards]
+            rows = [metadata.num_rows for metadata in found]
+            columns = [name for metadata in found for name in metadata.schema.names]
+            added = {
+                "schema": SCHEMA_VERSION,
+                "rows": sum(rows),
+                "metrics": metric_columns(dict.fromkeys(columns)),
+                "shards": [described(shard, n) for shard, n in zip(shards, rows, strict=True)],
+            }
+            write_json(self.path / MANIFEST, {**manifest, **added}, before=self._check)
+        # What a job that had lost the cell wrote meanwhile. From here on such a job sees the
+        # manifest, and withdraws by itself.
+        self._remove_all_but(shards)
+
+    def _ours(self) -> list[Path]:
+        """The shards that `begin` found and those that this lease wrote; without a lease all."""
+        if self.lease is None:
+            return self.shards()
+        end = f"-{self.lease.owner}"
+        return [
+            shard
+            for shard in self.shards()
+            if shard.name in self._accepted or shard.stem.endswith(end)
+        ]
+
+    def _remove_all_but(self, shards: Sequence[Path]) -> None:
+        for shard in set(self.shards()).difference(shards):
+            self.remove(shard)
+
+    def _withdraw_if_late(self, shard: Path) -> None:
+        """Take a shard back that was written into a cell which another job has completed."""
+        if self.lease is None or not self.lease.is_lost():
+            return
+        manifest = read_json(self.path / MANIFEST)
+        # Without a manifest whoever has the cell now decides.
+        if manifest is not None and shard not in listed_shards(self.path, manifest):
+            self.remove(shard)
+        self.lease.check()
+
+    def _check(self) -> None:
+        if self.lease is not None:
+            self.lease.check()
+
+    @contextmanager
+    def _fenced(self) -> Iterator[None]:
+        """What fails because another job has taken over fails with `LeaseLostError`."""
+        try:
+            yield
+        except (OSError, ValueError):
+            self._check()
+            raise
+
+    def remove(self, shard: Path) -> None:
+        """Remove a shard and the heatmaps that were written with it."""
+        shard.unlink(missing_ok=True)
+        self._heatmaps_of(shard).unlink(missing_ok=True)
 
     def _merge_heatmaps(self, count: int) -> None:
         # The merged file is complete before its parts go. If the process dies in between, the
@@ -163,63 +261,10 @@ class CellFolder:
             part.unlink()
 
     def _parts(self) -> list[Path]:
-        return _numbered(self.path.glob("_heatmaps-*.npz"))
+        return numbered(self.path.glob("_heatmaps-*.npz"))
 
     def _heatmaps_of(self, shard: Path) -> Path:
-        return self.path / f"_heatmaps-{_number(shard):05d}.npz"
+        return self.path / f"_heatmaps{shard.stem.removeprefix('rows')}.npz"
 
-
-def image_ids(shard: Path) -> set[str] | None:
-    """The images of a shard; None if any part of it is damaged."""
-    try:
-        rows = pq.ParquetFile(shard, page_checksum_verification=True).read()
-    except (OSError, ValueError):
-        return None
-    return set(rows["image_id"].to_pylist()) if "image_id" in rows.column_names else None
-
-
-def listed_shards(folder: Path, manifest: Mapping[str, object]) -> dict[Path, int]:
-    """The shards that a manifest lists, with their sizes in bytes."""
-    shards = manifest["shards"]
-    assert isinstance(shards, list)
-    return {folder / shard["name"]: shard["bytes"] for shard in shards}
-
-
-def damaged_shards(folder: Path, manifest: Mapping[str, object]) -> list[Path]:
-    """The listed shards that are not there with the listed size."""
-    sizes = listed_shards(folder, manifest)
-    return [shard for shard, size in sizes.items() if _size(shard) != size]
-
-
-def _size(file: Path) -> int | None:
-    return file.stat().st_size if file.is_file() else None
-
-
-def _is_intact(heatmaps: Path) -> bool:
-    """Whether an npz file is readable to its end, or there is none."""
-    try:
-        with zipfile.ZipFile(heatmaps) as archive:
-            return archive.testzip() is None
-    except FileNotFoundError:
-        return True
-    except (OSError, zipfile.BadZipFile):
-        return False
-
-
-def _number(file: Path) -> int:
-    return int(file.stem.rpartition("-")[2])
-
-
-def _numbered(files: Iterable[Path]) -> list[Path]:
-    ours = [file for file in files if file.stem.rpartition("-")[2].isdecimal()]
-    return sorted(ours, key=_number)
-
-
-def _described(shard: Path, rows: int) -> dict[str, object]:
-    content = shard.read_bytes()
-    return {
-        "name": shard.name,
-        "rows": rows,
-        "bytes": len(content),
-        "sha256": hashlib.sha256(content).hexdigest(),
-    }
+    def _shard_of(self, part: Path) -> Path:
+        return self.path / f"rows{part.stem.removeprefix('_heatmaps')}.parquet"

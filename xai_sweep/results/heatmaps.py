@@ -1,6 +1,7 @@
 """Heatmaps kept beside the rows, with the photos they belong to."""
 
 import math
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +71,15 @@ class Heatmaps:
                 photo=stored["photo"],
                 photo_new=stored["photo_new"],
             )
+
+    @staticmethod
+    def images_of(path: Path) -> set[str] | None:
+        """The images in a file that `save` wrote; None if it is damaged."""
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+                return set(stored["image_id"].tolist())
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+            return None
 
     def select(self, indices: Sequence[int]) -> "Heatmaps":
         """These images, in this order."""

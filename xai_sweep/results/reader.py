@@ -1,32 +1,40 @@
 """Stored rows and heatmaps, read back; nothing here knows torch."""
 
+import functools
+import operator
 import zipfile
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
+from pyarrow.fs import LocalFileSystem
 
 from xai_sweep.errors import InputError
 from xai_sweep.results.atomic import read_json
-from xai_sweep.results.cell_folder import (
-    MANIFEST,
-    CellFolder,
-    damaged_shards,
-    image_ids,
-    listed_shards,
-)
+from xai_sweep.results.cell_folder import MANIFEST, CellFolder
 from xai_sweep.results.heatmaps import Heatmaps
-from xai_sweep.results.schema import SCHEMA_VERSION, VERSION_KEY, metric_columns, schema
+from xai_sweep.results.schema import (
+    CONSTANT,
+    SCHEMA_VERSION,
+    VERSION_KEY,
+    metric_columns,
+    schema,
+)
+from xai_sweep.results.shards import damaged_shards, image_ids, listed_shards
 from xai_sweep.results.store import CELLS, MARKER, check_version
 
 Filters: TypeAlias = Sequence[tuple[str, str, object]] | ds.Expression
 
 # With these a column has the same type whether or not an image failed.
 _NULLABLE = {pa.int32(): pd.Int32Dtype(), pa.bool_(): pd.BooleanDtype()}
+
+_DISK = LocalFileSystem()
 
 _RECOMPUTE = "delete it and run the same command again, which computes what is missing"
 
@@ -56,24 +64,14 @@ def load(
         InputError: nothing there, no rows, a column that does not exist, another schema version,
             or a damaged shard.
     """
-    path = Path(path)
-    shards = [path] if path.is_file() and path.suffix == ".parquet" else _shards(path, unfinished)
-    unified = schema(list(dict.fromkeys(name for shard in shards for name in _metrics(shard))))
-    _check_columns("columns", columns or (), unified)
-    if isinstance(filters, Sequence):
-        _check_columns("filters", [name for name, *_ in filters], unified)
-        filters = pq.filters_to_expression(list(filters)) if filters else None
-    scan = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
-    layout = ds.ParquetFileFormat(default_fragment_scan_options=scan)
-    data = ds.dataset([str(shard) for shard in shards], schema=unified, format=layout)
-    try:
-        rows = data.to_table(columns=None if columns is None else list(columns), filter=filters)
-    except (OSError, ValueError):
-        if damaged := next((shard for shard in shards if image_ids(shard) is None), None):
-            raise _damaged(damaged, _RECOMPUTE) from None
-        raise
-    frame: pd.DataFrame = rows.to_pandas(types_mapper=_NULLABLE.get)
-    return frame
+    while True:
+        sources = _sources(Path(path), unfinished)
+        try:
+            return _read(sources, columns, filters)
+        except (InputError, OSError):
+            # Shards may have been merged or completed between the list and the reading.
+            if _sources(Path(path), unfinished) == sources:
+                raise
 
 
 def manifests(path: str | Path) -> list[dict[str, object]]:
@@ -82,7 +80,16 @@ def manifests(path: str | Path) -> list[dict[str, object]]:
     Raises:
         InputError: nothing there, another schema version, or a damaged shard.
     """
-    return [_manifest(cell) for cell in _cells(Path(path)) if (cell / MANIFEST).exists()]
+    return list(finished_cells(path).values())
+
+
+def finished_cells(path: str | Path) -> dict[Path, dict[str, object]]:
+    """The folders of the finished cells of a results folder, or of the one cell; their manifests.
+
+    Raises:
+        InputError: nothing there, another schema version, or a damaged shard.
+    """
+    return {cell: _manifest(cell) for cell in _cells(Path(path)) if (cell / MANIFEST).exists()}
 
 
 def heatmaps(cell: str | Path, image_ids: Collection[str] | None = None) -> Heatmaps | None:
@@ -96,16 +103,25 @@ def heatmaps(cell: str | Path, image_ids: Collection[str] | None = None) -> Heat
     Raises:
         InputError: there is no such folder, or a damaged file in it.
     """
-    if not Path(cell).is_dir():
-        raise InputError("path", cell, "the folder of a cell; there is no such folder")
     parts = []
-    for file in CellFolder(Path(cell)).heatmap_files():
-        part = _heatmaps(file)
+    for part in heatmap_parts(cell):
         if image_ids is not None:
             part = part.select([i for i, name in enumerate(part.image_id) if name in image_ids])
         parts.append(part)
     parts = [part for part in parts if len(part)]
     return Heatmaps.concatenate(parts) if parts else None
+
+
+def heatmap_parts(cell: str | Path) -> Iterator[Heatmaps]:
+    """The heatmaps kept in the folder of a cell, file by file; an image may come twice.
+
+    Raises:
+        InputError: there is no such folder, or a damaged file in it.
+    """
+    if not Path(cell).is_dir():
+        raise InputError("path", cell, "the folder of a cell; there is no such folder")
+    for file in CellFolder(Path(cell)).heatmap_files():
+        yield _heatmaps(file)
 
 
 def _cells(path: Path) -> list[Path]:
@@ -118,18 +134,72 @@ def _cells(path: Path) -> list[Path]:
     return sorted(cell for cell in (path / CELLS).glob("*") if cell.is_dir())
 
 
-def _shards(path: Path, unfinished: bool) -> list[Path]:
+@dataclass(frozen=True)
+class _Source:
+    """A shard to read.
+
+    Attributes:
+        path: the file.
+        metrics: its metric columns; None if only the file itself can tell.
+        known: columns that have one value in all of its rows.
+    """
+
+    path: Path
+    metrics: tuple[str, ...] | None = None
+    known: tuple[tuple[str, object], ...] = ()
+
+    def columns(self) -> Sequence[str]:
+        """Its metric columns."""
+        return _metrics(self.path) if self.metrics is None else self.metrics
+
+    def fragment(self, layout: ds.ParquetFileFormat) -> ds.Fragment:
+        """It, and what a filter can know of it without opening it."""
+        facts = [pc.field(name) == value for name, value in self.known]
+        partition = functools.reduce(operator.and_, facts) if facts else None
+        return layout.make_fragment(str(self.path), _DISK, partition_expression=partition)
+
+
+def _read(
+    sources: Sequence[_Source], columns: Sequence[str] | None, filters: Filters | None
+) -> pd.DataFrame:
+    unified = schema(list(dict.fromkeys(name for each in sources for name in each.columns())))
+    _check_columns("columns", columns or (), unified)
+    if isinstance(filters, Sequence):
+        _check_columns("filters", [name for name, *_ in filters], unified)
+        filters = pq.filters_to_expression(list(filters)) if filters else None
+    scan = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
+    layout = ds.ParquetFileFormat(default_fragment_scan_options=scan)
+    fragments = [each.fragment(layout) for each in sources]
+    data = ds.FileSystemDataset(fragments, unified, layout, _DISK)
+    try:
+        rows = data.to_table(columns=None if columns is None else list(columns), filter=filters)
+    except (OSError, ValueError):
+        if damaged := next((each.path for each in sources if image_ids(each.path) is None), None):
+            raise _damaged(damaged, _RECOMPUTE) from None
+        raise
+    frame: pd.DataFrame = rows.to_pandas(types_mapper=_NULLABLE.get)
+    return frame
+
+
+def _sources(path: Path, unfinished: bool) -> list[_Source]:
+    if path.is_file() and path.suffix == ".parquet":
+        return [_Source(path)]
     cells = _cells(path)
-    finished = [cell for cell in cells if (cell / MANIFEST).exists()]
-    shards = [shard for cell in finished for shard in listed_shards(cell, _manifest(cell))]
+    finished = {cell: _manifest(cell) for cell in cells if (cell / MANIFEST).exists()}
+    sources = []
+    for cell, manifest in finished.items():
+        known = tuple((name, manifest[name]) for name in CONSTANT if name in manifest)
+        metrics = manifest.get("metrics")
+        names = tuple(metrics) if isinstance(metrics, list) else None
+        sources += [_Source(shard, names, known) for shard in listed_shards(cell, manifest)]
     if unfinished:
-        rest = [cell for cell in cells if cell not in set(finished)]
-        shards += [shard for cell in rest for shard in CellFolder(cell).shards()]
-    if not shards:
+        rest = [cell for cell in cells if cell not in finished]
+        sources += [_Source(shard) for cell in rest for shard in CellFolder(cell).shards()]
+    if not sources:
         begun = len(cells) - len(finished)
         hint = f"; {begun} unfinished: unfinished=True reads them" if begun else ""
         raise InputError("path", path, f"a folder with rows; it has no finished cell{hint}")
-    return shards
+    return sources
 
 
 def _manifest(cell: Path) -> dict[str, object]:
@@ -138,6 +208,8 @@ def _manifest(cell: Path) -> dict[str, object]:
     if manifest is None:
         raise _damaged(cell / MANIFEST, _RECOMPUTE)
     if damaged := damaged_shards(cell, manifest):
+        if read_json(cell / MANIFEST) != manifest:  # its shards have just been merged
+            return _manifest(cell)
         raise _damaged(damaged[0], _RECOMPUTE)
     return manifest
 

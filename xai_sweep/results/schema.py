@@ -13,6 +13,8 @@ VERSION_KEY = b"xai_sweep.schema"
 
 # These say where a row came from. All other columns are equal in any two runs of the same cell.
 BOOKKEEPING = ("sweep", "image_path")
+# These are equal in all rows of a cell, and stand in its manifest too.
+CONSTANT = ("cell", "data", "model", "explainer", "transform", "parameter", "magnitude", "seed")
 
 
 def _column(name: str, kind: pa.DataType, description: str, *, nullable: bool = True) -> pa.Field:

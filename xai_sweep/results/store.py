@@ -1,21 +1,24 @@
 """The results folder: shards of rows, one folder per cell, nothing lost and nothing half there.
 
     results/_xai_sweep.json                        marker with the schema version
-    results/cells/<cell>/rows-00000.parquet        shards
-    results/cells/<cell>/_heatmaps-00000.npz       heatmaps of the shard of that number, optional
-    results/cells/<cell>/_manifest.json            written last: the cell is complete
+    results/cells/<cell>/rows-00000-<lease>.parquet     shards, and the lease that wrote each
+    results/cells/<cell>/_heatmaps-00000-<lease>.npz    heatmaps written with that shard, optional
+    results/cells/<cell>/_lease-00001.json              who computes the cell, while someone does
+    results/cells/<cell>/_manifest.json                 written last: the cell is complete
 
 All that is no row begins with an underscore, so that the folder reads as one parquet data set.
 """
 
+import os
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from xai_sweep import __version__
 from xai_sweep.errors import InputError
 from xai_sweep.results.atomic import read_json, write_json
 from xai_sweep.results.cell_folder import MANIFEST, CellFolder
+from xai_sweep.results.lease import Lease
 from xai_sweep.results.schema import SCHEMA_VERSION
 
 MARKER = "_xai_sweep.json"
@@ -26,11 +29,16 @@ CELLS = "cells"
 class Store:
     """A results folder, made if it is not there.
 
+    Attributes:
+        root: the folder.
+        leases: those that this job has, by cell; see `xai_sweep.results.turns`.
+
     Raises:
         InputError: it cannot be written, or holds results of another schema version.
     """
 
     root: Path
+    leases: dict[str, Lease] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         cells, marker = self.root / CELLS, self.root / MARKER
@@ -55,9 +63,35 @@ class Store:
         Raises:
             InputError: it holds results of another schema version.
         """
-        folder = CellFolder(self.root / CELLS / name)
+        folder = CellFolder(self.root / CELLS / name, self.leases.get(name))
         check_version("results", self.root, folder.path / MANIFEST)
         return folder
+
+
+def opened(path: str | Path) -> Path:
+    """A results folder that is there, to look at or to tidy up.
+
+    Raises:
+        InputError: it is none, or holds results of another schema version.
+    """
+    path = Path(path)
+    if not (path / CELLS).is_dir() or read_json(path / MARKER) is None:
+        raise InputError("path", path, f"a results folder; there is no {MARKER} in it")
+    check_version("path", path, path / MARKER)
+    return path
+
+
+def cell_folders(results: Path) -> list[CellFolder]:
+    """The cells of a results folder, in order of their names.
+
+    Raises:
+        InputError: one of them is of another schema version.
+    """
+    with os.scandir(results / CELLS) as entries:
+        folders = sorted(Path(entry) for entry in entries if entry.is_dir())
+    for folder in folders:
+        check_version("path", results, folder / MANIFEST)
+    return [CellFolder(folder) for folder in folders]
 
 
 def check_version(key: str, path: Path, file: Path) -> None:

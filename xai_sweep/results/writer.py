@@ -1,5 +1,6 @@
 """Collects the rows of one cell and writes them shard by shard."""
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,9 +8,12 @@ from typing import Any
 
 from xai_sweep.results.cell_folder import CellFolder
 from xai_sweep.results.heatmaps import Heatmaps
+from xai_sweep.results.lease import LeaseLostError
 
 # A shard is written after this time even if it is small: what a killed job loses at most.
 _SECONDS = 300.0
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -33,14 +37,21 @@ class CellWriter:
     _drawings: list[Heatmaps] = field(default_factory=list)
     _images: int = 0
     _since: float = field(default_factory=time.monotonic)
+    _lost: bool = False
+
+    def __post_init__(self) -> None:
+        if self.folder.lease is not None:
+            self.folder.lease.there = len(self.done)
 
     def add(
         self, image_id: str, rows: Sequence[Mapping[str, Any]], drawing: Heatmaps | None
     ) -> None:
         """Take all rows of one image, and its heatmaps if they are to be kept."""
-        if image_id in self.done:
+        if image_id in self.done or self._lost:
             return
         self._images += 1
+        if self.folder.lease is not None:
+            self.folder.lease.images += 1
         self._rows += [{**self.constants, **row} for row in rows]
         if drawing is not None:
             self._drawings.append(drawing)
@@ -59,7 +70,11 @@ class CellWriter:
             kept = Heatmaps.concatenate(drawings) if drawings else None
             if kept is not None and self.keep_worst is not None:
                 kept = kept.worst(self.keep_worst)
-            self.folder.write(rows, kept)
+            try:
+                self.folder.write(rows, kept)
+            except LeaseLostError as lost:
+                log.warning("%s; this job goes on without it", lost)
+                self._lost = True
         self._since = time.monotonic()
 
     def close(self, expected: int) -> dict[str, int]:
@@ -69,9 +84,12 @@ class CellWriter:
             Counts for the manifest, see `CellFolder.counts`.
 
         Raises:
+            LeaseLostError: another job has taken over, and will complete the cell.
             RuntimeError: the cell does not hold every image; it must not be declared complete.
         """
         self.flush()
+        if self.folder.lease is not None:
+            self.folder.lease.check()
         counts = self.folder.counts()
         if counts["images"] != expected:
             found = counts["images"]

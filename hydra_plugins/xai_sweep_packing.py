@@ -1,0 +1,129 @@
+"""Hydra's own sweeper, except that a job computes all points which share model, data and explainer.
+
+Hydra looks for plugins in this name space. It imports them whenever any Hydra program of the
+environment starts, so this one imports the rest of the package only when it sweeps.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr
+from functools import cache
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobReturn
+from omegaconf import OmegaConf
+
+if TYPE_CHECKING:
+    from xai_sweep.packing import Overrides
+    from xai_sweep.results.failures import Failed
+
+
+class PackingSweeper(BasicSweeper):
+    """Packs the points of a grid into jobs before any launcher sees them.
+
+    Args:
+        max_batch_size: as of Hydra's own: so many jobs are launched at once.
+        params: as of Hydra's own: more overrides, by key.
+        retry: compute what failed in the results folder, in place of a grid.
+    """
+
+    def __init__(
+        self,
+        max_batch_size: int | None = None,
+        params: dict[str, str] | None = None,
+        retry: bool = False,
+    ) -> None:
+        super().__init__(max_batch_size, params)
+        self.retry = retry
+
+    def sweep(self, arguments: list[str]) -> list[JobReturn]:
+        """Launch the jobs, and say in the end what failed.
+
+        Raises:
+            InputError: `cells_per_job` or `on_error` make no sense.
+            SomeFailedError: what the name says; all the rest was computed.
+        """
+        from xai_sweep.config import check_sweep
+        from xai_sweep.packing import jobs
+        from xai_sweep.report import conclude
+        from xai_sweep.results.failures import STOPPED, failures, forget_retried
+
+        assert self.config is not None
+        check_sweep(self.config)
+        folder, results = Path(self.config.hydra.sweep.dir), Path(str(self.config.results))
+        before = failures(results) if self.retry else []
+        if self.retry and not before:
+            print(f"nothing failed in {results}")
+            return []
+        folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(self.config, folder / "multirun.yaml")  # as Hydra's own sweeper does
+        (folder / STOPPED).unlink(missing_ok=True)
+        points = self._recorded(before, arguments) if self.retry else self._grid(arguments)
+        returns, failed = self._launch(jobs(points, self.config.cells_per_job, self._counter()))
+        stopped = (folder / STOPPED).exists()
+        if not stopped:
+            forget_retried(results, before, failed)
+        if failed:
+            conclude(failed, results, stopped=stopped)
+        return returns
+
+    def _grid(self, arguments: list[str]) -> list["Overrides"]:
+        assert self.hydra_context is not None
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        overrides = parser.parse_overrides([*self._parse_config(), *arguments])
+        (points,) = self.split_arguments(overrides, None)
+        return [tuple(point) for point in points]
+
+    def _recorded(self, before: Sequence["Failed"], arguments: list[str]) -> list["Overrides"]:
+        points = dict.fromkeys(words for failed in before for words in failed.overrides)
+        return [(*words, *arguments) for words in points]
+
+    def _counter(self) -> Callable[["Overrides"], int]:
+        """How many cells a point has, by composing what decides that and nothing else."""
+        from xai_sweep.config import build
+        from xai_sweep.packing import FREE, root
+        from xai_sweep.points import Composer
+
+        assert self.hydra_context is not None
+        assert self.config is not None
+        composer = Composer(self.hydra_context.config_loader, self.config)
+
+        @cache
+        def count(decisive: "Overrides") -> int:
+            try:
+                return len(build(composer.point(decisive).cfg.transform).magnitudes)
+            except Exception:  # it fails again where that is noted, in its job
+                return 1
+
+        decide = FREE | {"experiment"}
+        return lambda point: count(tuple(word for word in point if root(word) in decide))
+
+    def _launch(self, jobs: Sequence["Overrides"]) -> tuple[list[JobReturn], list["Failed"]]:
+        """Whatever a launcher does not bring back is a failure, and no reason to leave the rest."""
+        from xai_sweep.messages import USER_ERRORS
+        from xai_sweep.results.failures import failures, lost, now
+
+        assert self.config is not None
+        assert self.launcher is not None
+        begin, returns = now(), list[JobReturn]()
+        failed: list[Failed] = []
+        for batch in self.split_overrides_to_chunks(list(map(list, jobs)), self.max_batch_size):
+            try:
+                returns += self.launcher.launch(batch, initial_job_idx=len(returns))
+            except USER_ERRORS:
+                raise
+            except Exception as error:
+                written = failures(str(self.config.results))
+                failed += [each for each in written if each.time >= begin]
+                failed.append(lost(error))
+        gone: dict[str, Failed] = {}
+        for job in returns:
+            try:
+                with redirect_stderr(StringIO()):  # Hydra would print what is told in the end
+                    failed += job.return_value
+            except Exception as error:
+                gone.setdefault(str(error), lost(error))
+        return returns, [*failed, *gone.values()]
