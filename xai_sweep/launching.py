@@ -10,6 +10,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -159,8 +161,10 @@ def run_on_slurm(
     """
     from submitit.core.utils import FailedJobError, FailedSubmissionError
 
+    arguments = zip(*_arguments(overrides, first), strict=True)
     try:
-        jobs = executor.map_array(launcher, *zip(*_arguments(overrides, first), strict=True))
+        with redirect_stderr(StringIO()):  # on which submitit prints what it raises
+            jobs = executor.map_array(launcher, *arguments)
     except (FailedJobError, FailedSubmissionError) as error:
         reasons = [line for line in str(error).splitlines() if "error:" in line]
         why = "; ".join(line.partition("error:")[2].strip() for line in reasons) or str(error)

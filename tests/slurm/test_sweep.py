@@ -85,7 +85,6 @@ def test_a_lost_node_and_a_more_urgent_job(cluster: Cluster, sweep: Callable[...
     made.until(lambda: set(made.held()) == {"0", "1"})
     lost, wanted = (node_of(cluster, f"{array}_{number}") for number in "01")
     cluster.lose(lost)
-    os.kill(made.held()["0"], signal.SIGKILL)
     urgent = ("--partition=urgent", f"--nodelist={wanted}", "--output=/dev/null")
     cluster.ask("sbatch", *urgent, "--wrap=sleep 1")
     made.until(lambda: {cluster.jobs()[f"{array}_{number}"] for number in "01"} == {"PENDING"})
