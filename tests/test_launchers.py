@@ -26,7 +26,7 @@ def run(results: Path, *words: str, before: str = "") -> subprocess.CompletedPro
     script = f"{before}\nfrom xai_sweep.cli import run\nrun()"
     return subprocess.run(
         [sys.executable, "-c", script, *words, f"results={results}"],
-        env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"},
+        env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}", "COLUMNS": "300"},
         capture_output=True,
         text=True,
         timeout=600,
@@ -53,7 +53,7 @@ def test_a_failing_job_is_said_and_the_other_is_done(
 ) -> None:
     done = run(tmp_path, f"hydra/launcher={launcher}", *words)
     assert done.returncode == 2, done.stderr
-    assert "explainer.layer=nope: must be the path of a module" in " ".join(done.stderr.split())
+    assert "explainer.layer=nope: must be the path of a module" in done.stderr
     last = done.stderr.splitlines()[-1]
     assert last.startswith("error: 1 failed, all the rest is complete; why: ")
     assert set(read(tmp_path)["explainer"]) == {"grad_cam"}

@@ -19,6 +19,7 @@ from PIL import Image
 from xai_sweep import compute
 from xai_sweep.results import heatmaps, manifests
 from xai_sweep.results.cell_folder import CellFolder
+from xai_sweep.results.shards import number
 
 ROOT = Path(__file__).parent.parent
 # One that does not divide by two.
@@ -57,7 +58,7 @@ def shares(cell: Path) -> list[set[str]]:
     found: list[set[str]] = [set(), set()]
     for shard in CellFolder(cell).shards():
         images = pd.read_parquet(shard, columns=["image_id"])["image_id"]
-        found[int(shard.stem[-5:]) % 2].update(images)
+        found[number(shard) % 2].update(images)
     return found
 
 
@@ -81,7 +82,7 @@ def test_two_processes_give_the_rows_of_one(
 
 
 def test_under_a_multirun_each_job_is_done_once(words: Sequence[str], tmp_path: Path) -> None:
-    each = ("transform.angle=1,10", "data.limit=5")
+    each = ("transform.angle=1", "seed=0,1", "data.limit=5")
     # A process of its own, as it is this command that a second rank would start again.
     done = subprocess.run(
         [sys.executable, str(ROOT / "run.py"), "-m", *words, *TWO, *each, f"results={tmp_path}"],

@@ -1,10 +1,10 @@
 """Several processes for one job, one per device, which Lightning joins to a group."""
 
-import ctypes
 import os
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Collection
 from multiprocessing import get_context
@@ -20,8 +20,6 @@ from xai_sweep.errors import InputError
 
 # Seconds that a rank which is told to stop has to write down what it has.
 _LAST_WORDS = 60.0
-# From Linux' sys/prctl.h.
-_PR_SET_PDEATHSIG = 1
 _INTERRUPTED = 130
 
 
@@ -94,10 +92,11 @@ def _rank(
     arguments: tuple[Any, ...],
 ) -> None:
     rank, count, port = where
-    _end_with_the_job()
     if sys.platform != "win32":
         # SLURM sends a job's warning to all its processes; only the first knows what to do.
         signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    all_are_done = threading.Event()
+    threading.Thread(target=_listen, args=(pipe, all_are_done), daemon=True).start()
     os.environ |= {
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
@@ -108,13 +107,22 @@ def _rank(
     try:
         answer = _answer(work, rank, pipe.send, *arguments)
         pipe.send(answer)
-        # The group lives in the first rank, so that nobody may leave before all are done.
-        if answer is None:
-            pipe.recv()
-    except (KeyboardInterrupt, EOFError, ConnectionError):  # told to stop, or the job is gone
+    except (KeyboardInterrupt, ConnectionError):  # told to stop, or the job is gone
         sys.exit(_INTERRUPTED)
+    if answer is None:
+        # The group lives in the first rank, so that nobody may leave before all are done.
+        all_are_done.wait()
     if dist.is_initialized():
         dist.destroy_process_group()
+
+
+def _listen(pipe: Connection, all_are_done: threading.Event) -> None:
+    """Hear that all are done, or stop because the job's own process is gone, even by SIGKILL."""
+    try:
+        pipe.recv()
+    except (EOFError, OSError):
+        os.kill(os.getpid(), signal.SIGTERM)
+    all_are_done.set()
 
 
 def _answer(work: Callable[..., None], *arguments: Any) -> InputError | None:
@@ -165,13 +173,6 @@ def _stop(processes: Collection[BaseProcess]) -> None:
 
 def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
-
-
-def _end_with_the_job() -> None:
-    """Be told to stop when the job's own process dies, even by SIGKILL."""
-    if sys.platform == "linux":
-        # Its parent is the server that forks, which ends when the job does.
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _free_port() -> int:

@@ -89,10 +89,10 @@ def test_a_lost_node_and_a_more_urgent_job(cluster: Cluster, sweep: Callable[...
     cluster.ask("sbatch", *urgent, "--wrap=sleep 1")
     made.until(lambda: {cluster.jobs()[f"{array}_{number}"] for number in "01"} == {"PENDING"})
     made.release()
-    cluster.bring_back(lost)
     for number in "01":
         cluster.ask("scontrol", "update", f"JobId={array}_{number}", "StartTime=now")
     assert made.finish() == 0, made.said()
+    cluster.bring_back(lost)
     found = made.rows()
     assert len(found) == 2 * 4 * IMAGES * RANKS
     assert not found.duplicated(["cell", "image_id", "rank"]).any()
