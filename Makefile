@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-slurm lint type bench clean
+.PHONY: help setup run test test-slurm test-chaos test-wandb lint type bench clean
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,6 +29,12 @@ test-slurm: $(STAMP) ## sweeps on a SLURM that this installs (Debian, root), sta
 	OMP_NUM_THREADS=1 unshare --net --pid --fork --kill-child --mount-proc \
 		$(BIN)/python -m pytest -m slurm tests/slurm
 
+test-wandb: $(STAMP) ## sweeps against a W&B server that is slow, broken, deaf or down
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m wandb tests/tracking
+
+test-chaos: $(STAMP) ## sweeps that are killed, put to sleep and left without disk; minutes
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m chaos tests/test_chaos.py
+
 lint: $(STAMP) ## style
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -39,6 +45,7 @@ type: $(STAMP) ## types, strict
 bench: $(STAMP) ## measure; writes benchmarks/results/*.json
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/packing.py
 	$(BIN)/python benchmarks/lrp.py
 	$(BIN)/python benchmarks/lime.py
 	$(BIN)/python benchmarks/ranks.py

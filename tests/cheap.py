@@ -5,6 +5,7 @@ _LIME = ["explainer.num_samples=16", "explainer.segmentation=grid"]
 _LIME += ["explainer.options={rows: 2, columns: 3}"]
 
 CHEAP: dict[str, list[str]] = {
+    "b_lrp": ["explainer.posterior=added_dropout", "explainer.draws=4"],
     "feature_ablation": ["explainer.segmentation=grid", "explainer.segments=9"],
     "gradient_shap": ["explainer.samples=3"],
     "integrated_gradients": ["explainer.steps=4"],
@@ -12,6 +13,7 @@ CHEAP: dict[str, list[str]] = {
     "lime": _LIME,
     "lime_package": _LIME,
     "occlusion": ["explainer.window=6", "explainer.stride=4"],
+    "rde": ["explainer.steps=4", "explainer.block=3"],
     "smooth_grad": ["explainer.samples=3"],
 }
 

@@ -29,7 +29,6 @@ def curve(
         weights={"weights": weights},
         data=data,
         region_of=(),
-        run_time=build(cfg.explainer).run_time,
     )
 
 

@@ -157,7 +157,7 @@ def test_a_bad_job_does_not_hide_the_others(
     assert [line.split(":")[1].strip() for line in found] == [
         "explainer.layer=nope",
         "explainer.layer=blocks.9",
-        "2 jobs failed, see above",
+        "2 failed, all the rest is complete; why",
     ]
     assert sorted(set(read(tmp_path)["explainer"])) == ["grad_cam", "grad_cam(layer=blocks.5)"]
 

@@ -47,7 +47,8 @@ def test_composes_resolves_and_instantiates(path: Path) -> None:
     groups = [field.name for field in fields(Root) if isinstance(cfg[field.name], DictConfig)]
     for name in groups:
         for node in entries(cfg[name]) if name != "magnitude" else []:
-            extra = {"logger": False} if name == "trainer" else {}
+            # There need be no GPU here.
+            extra = {"logger": False, "accelerator": "cpu"} if name == "trainer" else {}
             assert build(node, **extra) is not None
 
 
@@ -77,12 +78,6 @@ def test_keys_are_the_fields_of_the_class(path: Path) -> None:
         else:
             assert is_dataclass(cls)
             assert keys == {field.name for field in fields(cls)}
-
-
-def test_what_is_left_out_of_the_key_is_a_parameter() -> None:
-    for path in sorted((CONF / "explainer").glob("*.yaml")):
-        cls = imported(OmegaConf.load(path)._target_)
-        assert set(cls.run_time) <= {field.name for field in fields(cls)}
 
 
 def imported(name: str) -> type:

@@ -67,12 +67,12 @@ def rows(done: Done) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def log(done: Done) -> list[Record]:
-    """The records of the W&B run; its own process may close the file a moment later."""
-    (path,) = done.results.rglob("*.wandb")
-    deadline = time.monotonic() + 20
-    while not any(record.HasField("exit") for record in records(path)):
-        assert time.monotonic() < deadline, "no exit code in the W&B run"
+    """The records of the W&B run; the process that writes it may need a moment more."""
+    deadline = time.monotonic() + 60
+    while not list(done.results.rglob("wandb/complete.json")):
+        assert time.monotonic() < deadline, "no W&B run"
         time.sleep(0.05)
+    (path,) = done.results.rglob("*.wandb")
     return records(path)
 
 
@@ -197,7 +197,7 @@ def test_pictures_are_large_enough_and_not_blank(name: str, done: Done) -> None:
 def test_the_log_holds_the_resolved_configuration(log: list[Record], done: Done) -> None:
     config: dict[str, object] = {}
     for record in log:
-        config |= values(record.config.update)
+        config |= values(record.run.config.update) | values(record.config.update)
     expected = results.manifests(done.results)[0]["config"]
     assert {name: config[name] for name in expected} == expected
 
@@ -205,6 +205,7 @@ def test_the_log_holds_the_resolved_configuration(log: list[Record], done: Done)
 def test_the_log_holds_the_summary_of_the_rows(log: list[Record], rows: pd.DataFrame) -> None:
     history = [values(record.history.item) for record in log if record.HasField("history")]
     curve = pd.DataFrame([step for step in history if "magnitude" in step])
+    curve = curve.rename(columns=lambda name: name.removeprefix("rotation/"))
     expected = results.summary(rows)
     shown = ["magnitude", *MEANS]
     pd.testing.assert_frame_equal(
@@ -215,7 +216,9 @@ def test_the_log_holds_the_summary_of_the_rows(log: list[Record], rows: pd.DataF
         summary |= values(record.summary.update)
     for line in expected.to_dict("records"):
         for name in MEANS:
-            assert summary[f"{name}/{line['magnitude']:g}"] == pytest.approx(line[name], rel=1e-12)
+            assert summary[f"rotation/{name}/{line['magnitude']:g}"] == pytest.approx(
+                line[name], rel=1e-12
+            )
 
 
 def test_the_log_holds_the_pictures(log: list[Record], done: Done) -> None:
@@ -231,6 +234,13 @@ def test_the_log_says_that_the_job_succeeded(log: list[Record]) -> None:
     assert [record.exit.exit_code for record in log if record.HasField("exit")] == [0]
     (run,) = [record.run for record in log if record.HasField("run")]
     assert run.display_name == "efficientnet_lite0 · lrp · rotation"
+    assert [tag.partition(":")[0] for tag in run.tags] == [
+        "model",
+        "explainer",
+        "transform",
+        "data",
+    ]
+    assert list(run.tags)[:3] == ["model:efficientnet_lite0", "explainer:lrp", "transform:rotation"]
 
 
 def test_a_person_is_shown_the_table_and_where_things_lie(done: Done, rows: pd.DataFrame) -> None:
@@ -246,7 +256,7 @@ def test_a_person_is_shown_the_table_and_where_things_lie(done: Done, rows: pd.D
     assert said["cells"] == "4 computed"
     assert Path(said["rows"]) == done.results / "cells"
     assert Path(said["pictures"]) == pictures(done)["curves"].parent
-    assert list(Path(said["log"]).glob("*.wandb"))
+    assert list(Path(said["log"]).rglob("*.wandb"))
     assert "6/6" in done.process.stderr
 
 

@@ -37,9 +37,17 @@ def test_every_yaml_and_the_type_marker_are_inside(unpacked: Path) -> None:
     assert (unpacked / "xai_sweep" / "py.typed").exists()
 
 
+def test_plugins_are_inside_and_leave_the_name_space_to_others(unpacked: Path) -> None:
+    plugins = unpacked / "hydra_plugins"
+    assert {path.name for path in plugins.iterdir()} == {
+        path.name for path in (ROOT / "hydra_plugins").glob("*.py")
+    }
+    assert not (plugins / "__init__.py").exists()
+
+
 def test_the_console_script_runs_from_the_wheel(unpacked: Path, tmp_path: Path) -> None:
     script = "import sys; from xai_sweep.cli import main; sys.argv[0] = 'xai-sweep'; main()"
-    words = ["run", "experiment=quick", "data.limit=1", "results=there"]
+    words = ["run", "-m", "experiment=quick", "data.limit=1", "results=there", "ranks=1,2"]
     done = subprocess.run(
         [sys.executable, "-c", script, *words],
         cwd=tmp_path,
@@ -49,4 +57,4 @@ def test_the_console_script_runs_from_the_wheel(unpacked: Path, tmp_path: Path) 
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert len(list((tmp_path / "there").glob("cells/*/_manifest.json"))) == 1
+    assert len(list((tmp_path / "there").glob("cells/*/_manifest.json"))) == 2

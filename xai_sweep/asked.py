@@ -1,7 +1,7 @@
 """What points of the grid ask for: curves, and which of them share the clean images' heatmaps."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from omegaconf import DictConfig
@@ -62,15 +62,17 @@ class Asked:
         """The same with fewer cells."""
         return replace(self, cells=tuple(cells))
 
-    def __add__(self, other: "Asked") -> "Asked":
-        """The cells that either point asks for."""
-        cells = {cell.folder: cell for cell in (*self.cells, *other.cells)}
-        return replace(
-            self,
-            cells=tuple(sorted(cells.values(), key=lambda cell: cell.magnitude)),
-            overrides=(*self.overrides, *other.overrides),
-            configs={**other.configs, **self.configs},
-        )
+
+def together(parts: Sequence[Asked]) -> Asked:
+    """The cells that any of several points asks for, all of the same curve."""
+    cells = {cell.folder: cell for asked in parts for cell in asked.cells}
+    configs = {folder: config for asked in parts for folder, config in asked.configs.items()}
+    return replace(
+        parts[0],
+        cells=tuple(sorted(cells.values(), key=lambda cell: cell.magnitude)),
+        overrides=tuple(words for asked in parts for words in asked.overrides),
+        configs=configs,
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,16 +92,37 @@ class Group:
     curves: dict[str, Asked]
 
 
+@dataclass(frozen=True, eq=False)
+class _Parts:
+    """What a group consists of so far: every curve as its points ask for it."""
+
+    cfg: DictConfig
+    files: Sequence[ImageFile]
+    source: ModelSource
+    curves: dict[str, list[Asked]] = field(default_factory=dict)
+
+
 class Groups:
     """Sorts points of the grid into groups, both in the order in which they come."""
 
     def __init__(self) -> None:
-        self._groups: dict[str, Group] = {}
+        self._groups: dict[str, _Parts] = {}
+        # By their configuration: a grid of hundreds of points has few of each.
         self._images: dict[str, Images] = {}
+        self._sources: dict[str, ModelSource] = {}
+        self._explainers: dict[str, Explainer] = {}
 
     def all(self) -> list[Group]:
         """The groups so far."""
-        return list(self._groups.values())
+        return [
+            Group(
+                parts.cfg,
+                parts.files,
+                parts.source,
+                {name: together(asked) for name, asked in parts.curves.items()},
+            )
+            for parts in self._groups.values()
+        ]
 
     def add(self, point: Point) -> None:
         """Sort in one point.
@@ -107,35 +130,39 @@ class Groups:
         Raises:
             InputError: it asks for what cannot be done.
         """
-        check(point.cfg)
-        config = plain(point.cfg)
-        source: ModelSource = build(point.cfg.model)
-        transform: Transform = build(point.cfg.transform)
-        files, data = self._files(point.cfg, config["data"])
-        asked = _asked(point, config, source, transform, data)
-        shared = digest({name: value for name, value in config.items() if name not in FREE})
-        group = self._groups.setdefault(shared, Group(point.cfg, files, source, {}))
-        known = group.curves.get(asked.curve.name)
-        group.curves[asked.curve.name] = known + asked if known else asked
-
-    def _files(self, cfg: DictConfig, config: Mapping[str, Any]) -> Images:
-        # Every image is hashed, once per data set and not once per point.
-        key = digest(config)
-        if key not in self._images:
+        cfg = point.cfg
+        check(cfg)
+        config = plain(cfg)
+        model, explainer, data = (digest(config[name]) for name in ("model", "explainer", "data"))
+        if model not in self._sources:
+            self._sources[model] = build(cfg.model)
+        transform: Transform = build(cfg.transform)
+        if explainer not in self._explainers:
+            self._explainers[explainer] = build(cfg.explainer)
+        if data not in self._images:
             images: ImageSet = build(cfg.data)
             files = images.files()
-            self._images[key] = files, fingerprint(files)
-        return self._images[key]
+            self._images[data] = files, fingerprint(files)
+        files, content = self._images[data]
+        source = self._sources[model]
+        asked = _asked(point, config, source, self._explainers[explainer], transform, content)
+        shared = digest({name: value for name, value in config.items() if name not in FREE})
+        group = self._groups.setdefault(shared, _Parts(cfg, files, source))
+        group.curves.setdefault(asked.curve.name, []).append(asked)
 
 
 def _asked(
-    point: Point, config: Mapping[str, Any], source: ModelSource, transform: Transform, data: str
+    point: Point,
+    config: Mapping[str, Any],
+    source: ModelSource,
+    explainer: Explainer,
+    transform: Transform,
+    data: str,
 ) -> Asked:
     cfg = point.cfg
     question = Question(
         cfg.seed, cfg.ranks, cfg.target, cfg.region, _region_of(cfg.region_of, transform)
     )
-    explainer: Explainer = build(cfg.explainer)
     curve = make_curve(
         cfg,
         point.choices,
@@ -143,7 +170,6 @@ def _asked(
         weights=source.identity() | explainer.identity(),
         data=data,
         region_of=question.region_of,
-        run_time=explainer.run_time,
     )
     cells = tuple(Cell(curve, magnitude) for magnitude in transform.magnitudes)
     return Asked(

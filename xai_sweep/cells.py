@@ -22,6 +22,11 @@ ASKED = (
 )
 
 
+# Parameters of explainers that say how something is computed, and change no number beyond
+# rounding: by these names they are in no key and no title.
+HOW = frozenset({"batch_size", "compile", "samples_at_once"})
+
+
 @dataclass(frozen=True, eq=False)
 class Curve:
     """Cells that differ in their magnitude alone: one line in a plot.
@@ -80,6 +85,11 @@ class Cell:
         return f"{self.curve.name}-{self.curve.parameter}-{self.magnitude!r}"
 
 
+def without_how(explainer: Mapping[str, Any]) -> dict[str, Any]:
+    """An explainer's configuration, as far as it decides numbers."""
+    return {name: value for name, value in explainer.items() if name not in HOW}
+
+
 def asked(science: Mapping[str, Any]) -> str:
     """What a cell's configuration asks, as far as it shows without its weights and its images.
 
@@ -108,7 +118,6 @@ def make_curve(
     weights: Mapping[str, str],
     data: str,
     region_of: Sequence[float],
-    run_time: Sequence[str] = (),
 ) -> Curve:
     """The curve that a job's configuration asks for.
 
@@ -119,15 +128,13 @@ def make_curve(
         weights: what decides the model's weights.
         data: the fingerprint of the images.
         region_of: magnitudes whose regions are intersected with each one's own.
-        run_time: the explainer's parameters that decide no numbers, see `Explainer`.
     """
     groups = ("model", "explainer", "transform", "metric")
     node: dict[str, Any] = {
         group: OmegaConf.to_container(cfg[group], resolve=True) for group in groups
     }
     node["transform"].pop(parameter, None)
-    for name in run_time:
-        node["explainer"].pop(name, None)
+    node["explainer"] = without_how(node["explainer"])
     return Curve(
         data=f"{choices['data']}-{data[:8]}",
         model=title("model", choices, node["model"]),

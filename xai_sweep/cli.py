@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -35,6 +36,7 @@ USAGE = """xai-sweep: how robust are explanations of image classifiers?
   xai-sweep prune [--yes] RESULTS      list what killed jobs left behind; --yes removes it
   xai-sweep explainers                 the explanation methods, and what is known of each
   xai-sweep preflight [key=value ...]  what the explainer will do with the model, and its cost
+  xai-sweep wandb-sync RESULTS         upload the W&B runs that are not up yet
 """
 
 register()
@@ -128,12 +130,17 @@ def main() -> None:
                 from xai_sweep.preflight import preflight
 
                 preflight(overrides)
+        case ["wandb-sync", *words] if folders := [Path(w) for w in words if w != "--unfinished"]:
+            with one_line_errors():
+                from xai_sweep.tracking.wandb_sync import wandb_sync
+
+                sys.exit(1 if wandb_sync(folders, unfinished="--unfinished" in words) else 0)
         case [] | ["-h"] | ["--help"]:
             print(USAGE)
         case words:
             commands = (
-                "run, report, status, verify, compact, prune, representatives or retry RESULTS, "
-                "explainers or preflight"
+                "run, report, status, verify, compact, prune, representatives, retry or wandb-sync "
+                "RESULTS, explainers or preflight"
             )
             print(f"error: {' '.join(words)}: must be {commands}", file=sys.stderr)
             sys.exit(2)

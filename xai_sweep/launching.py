@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr
 from io import StringIO
 from pathlib import Path
@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import HydraException
-from hydra.plugins.launcher import Launcher
 
 from xai_sweep.errors import InputError
 
@@ -130,7 +129,7 @@ def executor(cluster: str, params: Mapping[str, Any]) -> "submitit.AutoExecutor"
 
 def run_here(
     executor: "submitit.AutoExecutor",
-    launcher: Launcher,
+    launcher: Callable[..., JobReturn],
     overrides: Sequence[Sequence[str]],
     first: int,
 ) -> list[JobReturn]:
@@ -147,7 +146,7 @@ def run_here(
 
 def run_on_slurm(
     executor: "submitit.AutoExecutor",
-    launcher: Launcher,
+    launcher: Callable[..., JobReturn],
     overrides: Sequence[Sequence[str]],
     first: int,
 ) -> list[JobReturn]:
@@ -164,7 +163,7 @@ def run_on_slurm(
     arguments = zip(*_arguments(overrides, first), strict=True)
     try:
         with redirect_stderr(StringIO()):  # on which submitit prints what it raises
-            jobs = executor.map_array(launcher, *arguments)
+            jobs: list[submitit.Job[JobReturn]] = executor.map_array(launcher, *arguments)
     except (FailedJobError, FailedSubmissionError) as error:
         reasons = [line for line in str(error).splitlines() if "error:" in line]
         why = "; ".join(line.partition("error:")[2].strip() for line in reasons) or str(error)

@@ -12,7 +12,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from xai_sweep.cells import NUMBERS, Cell, asked, asked_of, digest, title
+from xai_sweep.cells import NUMBERS, Cell, asked, asked_of, digest, title, without_how
 from xai_sweep.config import CONF, build
 from xai_sweep.results.plans import Planned, write_plan
 
@@ -116,8 +116,7 @@ def _looked_at(group: str, words: Sequence[str]) -> list[dict[str, Any]]:
     cfg, choices = _composed(words)
     node: dict[str, Any] = OmegaConf.to_container(cfg[group], resolve=True)  # type: ignore[assignment]
     if group == "explainer":
-        for name in build(cfg.explainer).run_time:
-            node.pop(name, None)
+        node = without_how(node)
     if group != "transform":
         return [{"title": title(group, choices, node), "digest": digest(node)}]
     parameter, magnitudes = _magnitudes(cfg, node)

@@ -214,8 +214,11 @@ def _worst(rows: pd.DataFrame) -> list[str]:
     return [str(name) for name in means.sort_values(ascending=False, kind="stable").index]
 
 
-def track(tracker: Tracker, rows: pd.DataFrame, pictures: Mapping[str, Path]) -> None:
-    """Tell a tracker what a person is told."""
+def track(
+    tracker: Tracker, rows: pd.DataFrame, pictures: Mapping[str, Path], cells: Sequence[Path]
+) -> None:
+    """Tell a tracker what a person is told, and where the rows lie."""
     tracker.summary(summary(rows))
     for name, path in pictures.items():
         tracker.figure(name, path)
+    tracker.rows(cells)

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
+from omegaconf import OmegaConf
 
 from xai_sweep.asked import Asked, Group
 from xai_sweep.cells import Cell
 from xai_sweep.config import build
 from xai_sweep.errors import InputError
 from xai_sweep.job import Job
+from xai_sweep.naming import axes, run_name
 from xai_sweep.notes import Notes
 from xai_sweep.planned import register
 from xai_sweep.report import FIGURES, draw, draw_side_by_side, say, show, track
@@ -142,9 +144,17 @@ class _Desk:
         folder = self.job.output / "log"
         if len(self.group.curves) > 1:
             folder /= name
-        tracker = logger.start(folder, name=asked.curve.title, group=self.job.sweep)
+        whole = self.group.curves[name]
+        cfg = OmegaConf.create(whole.config)
+        magnitudes = [cell.magnitude for cell in whole.cells]
+        tracker = logger.start(
+            folder,
+            name=run_name(cfg, asked.choices, asked.curve, magnitudes),
+            group=self.job.sweep,
+            axes=axes(asked.curve),
+        )
         self._open[name] = tracker
-        tracker.config(asked.config)
+        tracker.config(whole.config)
 
     def hand_in(self, asked: Asked) -> None:
         """Show a complete curve, and finish its log; once."""
@@ -165,7 +175,8 @@ class _Desk:
             pictures = draw(self.store.root, name, cfg.strips) if cfg.pictures else {}
             if cfg.side_by_side:
                 pictures |= draw_side_by_side(self.store.root)
-            track(self._open[name], rows, pictures)
+            cells = [self.store.cell(cell.folder).path for cell in asked.cells]
+            track(self._open[name], rows, pictures, cells)
             _refuse_if_all_failed(rows, asked.curve.data)
             tracker = self._open.pop(name)
             tracker.finish()

@@ -65,8 +65,14 @@ def test_single_precision_is_enough(name: str, rules: str) -> None:
     with torch.random.fork_rng():
         doubled = torchvision.models.get_model(name, weights=None, num_classes=10).double().eval()
     doubled.load_state_dict(real(name).state_dict())
-    double = LRP(rules=rules).bind(Classifier(doubled))(images.double(), TARGETS)
-    assert ((single - double).norm() <= 1e-3 * double.norm()).item()
+    exact = LRP(rules=rules).bind(Classifier(doubled))
+    double = exact(images.double(), TARGETS)
+    # Where denominators are all but zero, a map is sensitive to the last digit of the image
+    # itself, and no arithmetic of single precision can be better than that.
+    noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(2)).double()
+    nearby = exact(images.double() * (1 + torch.finfo(torch.float32).eps * noise), TARGETS)
+    allowed = max(1e-3 * double.norm(), 10 * (nearby - double).norm())
+    assert ((single - double).norm() <= allowed).item()
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -70,3 +70,8 @@ def test_identity() -> None:
     assert identity.startswith("sha256:57934424"), "the file's name says how its hash begins"
     assert EfficientNetLite0(weights=FILE).identity()["weights"] == identity
     assert EfficientNetLite0(weights="random").identity() == {"weights": "random"}
+
+
+def test_dropout_is_that_of_the_training() -> None:
+    original = EfficientNet.from_name("efficientnet-lite0")._global_params.dropout_rate
+    assert load("efficientnet_lite0").module.drop_rate == original

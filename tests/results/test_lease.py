@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from xai_sweep.results import Store, lease, load
+from xai_sweep.results import Store, cell_folder, lease, load
 from xai_sweep.results.lease import Holder, Lease, LeaseLostError, Leases, acquire, holder
 from xai_sweep.results.process import slurm_job
 
@@ -218,6 +218,10 @@ def finished_rows(tmp_path):
     return list(zip(rows["image_id"], rows["rank"], strict=True))
 
 
+def names(cell, pattern):
+    return {path.name for path in cell.path.glob(pattern)}
+
+
 EVERY = [("cat", 1), ("cat", 2), ("page", 1), ("page", 2)]
 
 
@@ -226,27 +230,36 @@ def test_who_has_lost_a_cell_writes_nothing_more(sleeper, tmp_path, make_rows, m
     for late in (
         lambda: first.write(make_rows(["page"]), make_heatmaps(["page"])),
         lambda: first.finish({}),
-        lambda: first.begin(force=True),
     ):
         with pytest.raises(LeaseLostError):
             late()
+    assert first.begin(force=True) == set()
+    assert len(names(second, "*.npz")) == 1
     second.write(make_rows(["page"]), make_heatmaps(["page"]))
     second.finish({})
     assert finished_rows(tmp_path) == EVERY
 
 
 def test_what_it_wrote_all_the_same_does_not_count(
-    sleeper, blind, tmp_path, make_rows, make_heatmaps
+    sleeper, blind, tmp_path, make_rows, make_heatmaps, monkeypatch
 ):
     first, second = sleeper
     blind(first.lease)
     with pytest.raises(LeaseLostError):
         first.write(make_rows(["page"]), make_heatmaps(["page"]))
     second.write(make_rows(["page"]), make_heatmaps(["page"]))
-    assert len(list(second.path.glob("rows-*"))) == 3
+    assert len(names(second, "rows-*")) == 3
+    write = cell_folder.write_json
+
+    def and_once_more(path, manifest, before):
+        assert {said["name"] for said in manifest["shards"]} == names(second, "rows-*")
+        (path.parent / "rows-00009-0badcafe.parquet").write_bytes(b"in the last moment")
+        write(path, manifest, before)
+
+    monkeypatch.setattr(cell_folder, "write_json", and_once_more)
     second.finish({})
     assert finished_rows(tmp_path) == EVERY
-    assert len(list(second.path.glob("rows-*"))) == len(list(second.path.glob("_heat*"))) == 2
+    assert len(names(second, "rows-*")) == len(names(second, "_heat*")) == 2
 
 
 def test_after_the_manifest_it_takes_it_back(sleeper, blind, tmp_path, make_rows, make_heatmaps):

@@ -1,5 +1,6 @@
 """Explanation methods: values that, bound to a classifier, explain images."""
 
+from xai_sweep.explainers.b_lrp import BLRP
 from xai_sweep.explainers.base import Accounted, Explain, Explainer
 from xai_sweep.explainers.cam import Cam
 from xai_sweep.explainers.captum_methods import Captum
@@ -22,12 +23,15 @@ from xai_sweep.explainers.lrp import LRP
 from xai_sweep.explainers.occlusion import Occlusion
 from xai_sweep.explainers.pattern_attribution import PatternAttribution
 from xai_sweep.explainers.pattern_net import PatternNet
+from xai_sweep.explainers.rde import RDE
 from xai_sweep.explainers.saliency import Saliency
 from xai_sweep.explainers.segmented import Segmented
 from xai_sweep.explainers.smooth_grad import SmoothGrad
 
 __all__ = [
+    "BLRP",
     "LRP",
+    "RDE",
     "Accounted",
     "Cam",
     "Captum",

@@ -8,7 +8,9 @@ from jaxtyping import Float, Int64
 from torch import Tensor, fx
 
 from xai_sweep.explainers.base import target_gradients
-from xai_sweep.models.capture import Captured
+from xai_sweep.models.capture import Captured, capture
+from xai_sweep.models.classifier import Classifier
+from xai_sweep.models.folded import folded_at
 
 
 class Split(fx.Interpreter):
@@ -29,18 +31,25 @@ class Split(fx.Interpreter):
         return value
 
 
+def split_at(captured: Captured, node: fx.Node, images: Float[Tensor, "b c h w"]) -> Split:
+    """What runs the graph up to this node and beyond, with fewer operations in single precision."""
+    is_double = images.dtype == torch.float64
+    return Split(captured.graph, node) if is_double else Split(*folded_at(captured, node))
+
+
 def activation_and_gradients(
-    captured: Captured,
-    at: fx.Node,
+    classifier: Classifier,
+    layer: str | None,
     images: Float[Tensor, "b c h w"],
     targets: Int64[Tensor, "b k"],
 ) -> tuple[Float[Tensor, "b n i j"], Float[Tensor, "b k n i j"]]:
-    """The maps of one node, and the gradients of the target logits at them.
+    """The maps of a layer, see `Captured.last_spatial`, and the target logits' gradients at them.
 
     Raises:
-        InputError: a target that is not a class of the network.
+        InputError: a target that is not a class of the network, or no such layer.
     """
-    split = Split(captured.graph, at)
+    captured = capture(classifier, images)
+    split = split_at(captured, captured.last_spatial(layer), images)
     with torch.inference_mode(False), torch.enable_grad():
         logits = split.run(images.clone().detach())
         gradients = target_gradients(logits, split.activation, targets)

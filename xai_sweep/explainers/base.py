@@ -14,6 +14,7 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from xai_sweep.models.classifier import Classifier, check_targets, evaluating
+from xai_sweep.models.folded import quickest
 
 
 @runtime_checkable
@@ -74,8 +75,6 @@ class Explainer(ABC):
         needs_fit: it must see images before it can explain any, see `Fittable`.
         is_control: the heatmap does not depend on the network; a method that is no better is
             worth nothing. Their names are also in `xai_sweep.controls`, for those without torch.
-        run_time: parameters that say how it is computed and not what: heatmaps do not depend on
-            them, beyond rounding, so the key of a cell leaves them out.
         source: where the method is defined.
     """
 
@@ -85,7 +84,6 @@ class Explainer(ABC):
     conserves: ClassVar[bool] = False
     needs_fit: ClassVar[bool] = False
     is_control: ClassVar[bool] = False
-    run_time: ClassVar[tuple[str, ...]] = ()
     source: ClassVar[str]
 
     def cost_in_forwards(self, targets: int = 1) -> float:
@@ -137,16 +135,27 @@ def differentiable(images: Float[Tensor, "b c h w"]) -> Iterator[Float[Tensor, "
 
 
 def pixel_gradients(
-    classifier: Classifier, images: Float[Tensor, "b c h w"], targets: Int64[Tensor, "b k"]
+    classifier: Classifier,
+    images: Float[Tensor, "b c h w"],
+    targets: Int64[Tensor, "b k"],
+    often: bool = False,
 ) -> Float[Tensor, "b k c h w"]:
     """Gradients of each image's K target logits at its pixels: one forward pass, K backward.
+
+    Args:
+        classifier: the network.
+        images: ``[B, C, H, W]``.
+        targets: ``int64[B, K]``.
+        often: whether an image is asked for so many of them that it pays to capture the network
+            first, which takes seconds.
 
     Raises:
         InputError: a target that is not a class of the network.
     """
     with evaluating(classifier.module), differentiable(images) as pixels:
+        network = quickest(classifier, images) if often else classifier.module
         # A network may begin with an operation in place, which a leaf does not allow.
-        return target_gradients(classifier.module(pixels.clone()), pixels, targets)
+        return target_gradients(network(pixels.clone()), pixels, targets)
 
 
 def target_gradients(

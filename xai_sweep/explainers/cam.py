@@ -8,7 +8,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, fx
 
 from xai_sweep.errors import InputError
-from xai_sweep.explainers.activations import Split, enlarged
+from xai_sweep.explainers.activations import enlarged, split_at
 from xai_sweep.explainers.base import Explain, Explainer
 from xai_sweep.models.capture import Captured, capture
 from xai_sweep.models.classifier import Classifier, check_targets
@@ -60,7 +60,7 @@ class Cam(Explainer):
         ) -> Float[Tensor, "b k h w"]:
             captured = capture(classifier, images)
             maps, weight = _pooled_and_weight(captured)
-            split = Split(captured.graph, maps)
+            split = split_at(captured, maps, images)
             with torch.inference_mode(False), torch.no_grad():
                 split.run(images.clone().detach())
                 classes: Tensor = split.fetch_attr(str(weight.target))

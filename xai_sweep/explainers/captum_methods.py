@@ -95,7 +95,7 @@ class Captum(Explainer):
         if needed:
             allowed = f"{self.method} needs {', '.join(needed)} too"
             raise InputError("explainer.parameters", self.parameters, allowed)
-        # The one explainer whose facts follow from a parameter.
+        # This fact follows from a parameter.
         object.__setattr__(self, "is_deterministic", self.method not in _DRAWING)
 
     def cost_in_forwards(self, targets: int = 1) -> float:

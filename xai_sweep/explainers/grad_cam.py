@@ -9,7 +9,6 @@ from torch import Tensor
 from xai_sweep.errors import InputError
 from xai_sweep.explainers.activations import activation_and_gradients, enlarged
 from xai_sweep.explainers.base import Explain, Explainer
-from xai_sweep.models.capture import capture
 from xai_sweep.models.classifier import Classifier
 
 POLARITIES = ("evidence", "counter", "both")
@@ -53,9 +52,7 @@ class GradCam(Explainer):
             targets: Int64[Tensor, "b k"],
             seeds: Int64[Tensor, " b"] | None = None,
         ) -> Float[Tensor, "b k h w"]:
-            captured = capture(classifier, images)
-            at = captured.last_spatial(self.layer)
-            maps, gradients = activation_and_gradients(captured, at, images, targets)
+            maps, gradients = activation_and_gradients(classifier, self.layer, images, targets)
             weights = gradients.mean(dim=(-2, -1), keepdim=True)
             heatmaps = (weights * maps.unsqueeze(1)).sum(dim=2)
             if self.polarity == "evidence":

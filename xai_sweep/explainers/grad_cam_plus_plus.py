@@ -8,7 +8,6 @@ from torch import Tensor
 
 from xai_sweep.explainers.activations import activation_and_gradients, enlarged
 from xai_sweep.explainers.base import Explain, Explainer
-from xai_sweep.models.capture import capture
 from xai_sweep.models.classifier import Classifier
 
 
@@ -47,9 +46,7 @@ class GradCamPlusPlus(Explainer):
             targets: Int64[Tensor, "b k"],
             seeds: Int64[Tensor, " b"] | None = None,
         ) -> Float[Tensor, "b k h w"]:
-            captured = capture(classifier, images)
-            at = captured.last_spatial(self.layer)
-            maps, gradients = activation_and_gradients(captured, at, images, targets)
+            maps, gradients = activation_and_gradients(classifier, self.layer, images, targets)
             maps = maps.unsqueeze(1)
             alpha = 1 / (2 + gradients * maps.sum(dim=(-2, -1), keepdim=True))
             # Where the gradient is not positive, alpha is multiplied by 0 and may be anything.

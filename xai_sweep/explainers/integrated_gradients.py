@@ -57,7 +57,9 @@ class IntegratedGradients(Explainer):
             total = torch.zeros_like(way).unsqueeze(1)
             # From [-1, 1], where the quadrature is tabulated, to [0, 1].
             for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
-                gradients = pixel_gradients(classifier, start + float(node) * way, targets)
+                gradients = pixel_gradients(
+                    classifier, start + float(node) * way, targets, often=True
+                )
                 total = total + float(weight) * gradients
             return (way.unsqueeze(1) * total).sum(dim=2)
 

@@ -85,7 +85,6 @@ class Lime(Explainer):
     samples_at_once: int | None = None
 
     is_deterministic: ClassVar[bool] = False
-    run_time: ClassVar[tuple[str, ...]] = ("samples_at_once",)
     source: ClassVar[str] = "Ribeiro et al. 2016, arXiv:1602.04938"
 
     def __post_init__(self) -> None:

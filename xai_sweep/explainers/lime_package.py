@@ -40,7 +40,6 @@ class LimePackage(Explainer):
     batch_size: int = 10
 
     is_deterministic: ClassVar[bool] = False
-    run_time: ClassVar[tuple[str, ...]] = ("batch_size",)
     source: ClassVar[str] = "Ribeiro et al. 2016, by the package lime"
 
     def __post_init__(self) -> None:

@@ -63,7 +63,6 @@ class LRP(Explainer):
     compile: int | None = None
 
     conserves: ClassVar[bool] = True
-    run_time: ClassVar[tuple[str, ...]] = ("compile",)
     source: ClassVar[str] = "Bach et al. 2015, doi:10.1371/journal.pone.0130140"
 
     def __post_init__(self) -> None:
@@ -119,13 +118,20 @@ class BoundLRP:
         images: Float[Tensor, "b c h w"],
         targets: Int64[Tensor, "b k"],
         accounts: bool = False,
+        propagation: Propagation | None = None,
     ) -> Relevance:
         """Relevance with its channels, ``maps [B, K, C, H, W]``; see `Propagation`.
+
+        Args:
+            images: see `Explain`.
+            targets: K classes of each image.
+            accounts: whether to say where relevance went that did not arrive.
+            propagation: a changed plan of this network; None for its own.
 
         Raises:
             InputError: a target that is not a class of the network.
         """
-        propagation = self.propagation(images)
+        propagation = propagation or self.propagation(images)
         check_targets(targets, propagation.plan.classes)
         layout = torch.contiguous_format
         if images.dtype != torch.float64:
@@ -161,7 +167,7 @@ class BoundLRP:
         seeds: Int64[Tensor, " b"] | None = None,
     ) -> Float[Tensor, "b k h w"]:
         """See `Explain`."""
-        return self._heatmaps(self.relevance(images, targets), images)
+        return self.heatmaps(self.relevance(images, targets), images)
 
     def accounted(
         self,
@@ -179,13 +185,16 @@ class BoundLRP:
         assert found.absorbed is not None
         assert found.lost is not None
         logits = found.logits.double()
-        return self._heatmaps(found, images), {
+        return self.heatmaps(found, images), {
             "relevance_ratio": found.maps.double().flatten(2).sum(dim=2) / logits,
             "bias_share": found.absorbed / logits,
             "stabilizer_share": found.lost / logits,
         }
 
-    def _heatmaps(self, found: Relevance, images: Tensor) -> Tensor:
+    def heatmaps(
+        self, found: Relevance, images: Float[Tensor, "b c h w"]
+    ) -> Float[Tensor, "b k h w"]:
+        """Relevance with its channels summed, at the images' size."""
         heatmaps = found.maps.sum(dim=2)
         if heatmaps.shape[-2:] == images.shape[-2:]:
             return heatmaps.contiguous()

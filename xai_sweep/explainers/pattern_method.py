@@ -156,7 +156,12 @@ class BoundPatternMethod:
         """The map with its channels."""
         propagation = self._propagation(images)
         check_targets(targets, propagation.plan.classes)
-        found = propagation(images.detach(), targets, times_input=False)
+        # In this format a convolution's last digit depends on no other image of the batch.
+        layout = torch.contiguous_format
+        if images.dtype != torch.float64:
+            layout = torch.channels_last
+        pixels = images.detach().contiguous(memory_format=layout)
+        found = propagation(pixels, targets, times_input=False)
         return found.maps * found.logits[:, :, None, None, None]
 
     def __call__(

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from xai_sweep.explainers.base import target_scores
 from xai_sweep.models.classifier import Classifier, evaluating
+from xai_sweep.models.folded import quickest
 
 # Perturbed images in one forward pass: CPUs are fastest with few, and GPUs have room for many.
 AT_ONCE = {"cpu": 8, "cuda": 256}
@@ -40,10 +41,11 @@ def perturbed_scores(
     at_once = AT_ONCE.get(images.device.type, max(AT_ONCE.values()))
     scores: list[Tensor] = []
     with torch.no_grad(), evaluating(classifier.module):
+        network = quickest(classifier, images)
         for masks in _stacks(replaced, count, max(1, at_once // count)):
             perturbed = torch.where(masks[:, :, None], replacement, images.detach())
             parts = torch.split(perturbed.flatten(0, 1), at_once)
-            logits = torch.cat([classifier.module(part) for part in parts])
+            logits = torch.cat([network(part) for part in parts])
             kept = target_scores(logits, targets.repeat(len(masks), 1))
             scores.append(kept.view(-1, count, targets.shape[1]))
     return torch.cat(scores).transpose(0, 1)

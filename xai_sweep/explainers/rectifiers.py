@@ -9,6 +9,7 @@ from torch import Tensor, fx
 from xai_sweep.explainers.base import differentiable, target_gradients
 from xai_sweep.models.capture import capture
 from xai_sweep.models.classifier import Classifier
+from xai_sweep.models.folded import folded
 
 aten = torch.ops.aten
 
@@ -62,7 +63,10 @@ def rectified_gradients(
     Raises:
         InputError: a target that is not a class, or a network that cannot be captured.
     """
-    graph = capture(classifier, images).graph
+    if images.dtype == torch.float64:
+        graph = capture(classifier, images).graph
+    else:
+        graph = folded(classifier, images, in_place=False)
     with differentiable(images) as pixels:
         logits = _Rectified(graph, own_derivative).run(pixels)
         return target_gradients(logits, pixels, targets)

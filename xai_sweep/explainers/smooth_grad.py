@@ -57,7 +57,7 @@ class SmoothGrad(Explainer):
             total = torch.zeros_like(images).unsqueeze(1)
             for _ in range(self.samples):
                 noise = sigma * dice.normal(tuple(images.shape[1:])).to(images)
-                total = total + pixel_gradients(classifier, images + noise, targets)
+                total = total + pixel_gradients(classifier, images + noise, targets, often=True)
             return total.sum(dim=2) / self.samples
 
         return explain

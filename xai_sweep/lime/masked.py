@@ -1,15 +1,13 @@
 """Class probabilities of images with some of their superpixels hidden."""
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
-from xai_sweep.errors import InputError
 from xai_sweep.models.classifier import Classifier, check_targets, evaluating
-from xai_sweep.models.folded import folded
+from xai_sweep.models.folded import quickest
 
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -45,7 +43,6 @@ class MaskedPredictions:
         self.classifier = classifier
         self.precision = PRECISIONS[precision]
         self.at_once = at_once
-        self._is_graph = True
 
     def __call__(
         self,
@@ -79,7 +76,7 @@ class MaskedPredictions:
         buffer = buffer.contiguous(memory_format=layout)
         found: list[Tensor] = []
         with torch.no_grad(), evaluating(self.classifier.module), self._casting(images):
-            network = self._network(images)
+            network = quickest(self.classifier, images)
             for start in range(0, len(samples), size):
                 # The last batch reaches back to be full: a network computes full batches alike.
                 start = min(start, len(samples) - size)
@@ -98,16 +95,6 @@ class MaskedPredictions:
                 probabilities = logits.double().softmax(dim=1).gather(1, targets[of])
                 found.append(probabilities[-(len(samples) - len(found) * size) :])
         return torch.cat(found).view(len(images), count, -1)
-
-    def _network(self, images: Tensor) -> Callable[[Tensor], Tensor]:
-        """What computes the logits: the network itself, or the same with fewer operations."""
-        if images.dtype == torch.float64 or not self._is_graph:
-            return self.classifier.module
-        try:
-            return folded(self.classifier, images)
-        except InputError:  # it cannot be captured as a graph, and LIME needs none
-            self._is_graph = False
-            return self.classifier.module
 
     def _size(self, images: Tensor) -> int:
         if self.at_once is not None:

@@ -3,11 +3,12 @@
 Read in this order: `rules` (the equations), `layers` and `splits` (how they are computed), `steps`
 and `weightless` (every operation, forward and back), `flow`, `fuse` and `choose` (which nodes
 have relevance, what is fused, which rule where), `plan` (all of it decided), `propagate` (run),
-`compiled` (run faster).
+`compiled` (run faster); `dropout` changes a plan for one draw of Monte-Carlo dropout.
 """
 
 from xai_sweep.lrp.choose import choices
 from xai_sweep.lrp.compiled import Compiled
+from xai_sweep.lrp.dropout import Dropout, linear_dropouts, own_dropouts, with_masks
 from xai_sweep.lrp.plan import Plan, Wish, make_plan
 from xai_sweep.lrp.presets import preset, presets
 from xai_sweep.lrp.propagate import Propagation, Relevance
@@ -16,6 +17,7 @@ from xai_sweep.lrp.rules import AbsZ, Epsilon, Pass, Rule
 __all__ = [
     "AbsZ",
     "Compiled",
+    "Dropout",
     "Epsilon",
     "Pass",
     "Plan",
@@ -24,7 +26,10 @@ __all__ = [
     "Rule",
     "Wish",
     "choices",
+    "linear_dropouts",
     "make_plan",
+    "own_dropouts",
     "preset",
     "presets",
+    "with_masks",
 ]

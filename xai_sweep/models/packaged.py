@@ -11,6 +11,10 @@ from xai_sweep.models.source import ModelSource, seeded
 from xai_sweep.models.timm import timm_classifier
 from xai_sweep.models.weights import State, file_identity, put_weights, read_weights
 
+# Before the classifier, as it was trained. It changes no prediction, but methods that draw
+# dropout (B-LRP) must see it, and timm leaves it out of a network that is not to be trained.
+_DROP_RATE = 0.2
+
 
 @dataclass(frozen=True)
 class EfficientNetLite0(ModelSource):
@@ -31,7 +35,7 @@ class EfficientNetLite0(ModelSource):
 
     def load(self) -> Classifier:  # noqa: D102
         with seeded(self.seed):
-            module = timm.create_model("tf_efficientnet_lite0")
+            module = timm.create_model("tf_efficientnet_lite0", drop_rate=_DROP_RATE)
         if self.weights != "random":
             state = read_weights(self._file)
             put_weights(module, _renamed(state, module), self._file)

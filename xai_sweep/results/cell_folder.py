@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from xai_sweep.results.atomic import TEMPORARY, read_json, replacing, write_json
 from xai_sweep.results.heatmaps import Heatmaps, worst_of
-from xai_sweep.results.lease import Lease
+from xai_sweep.results.lease import Lease, LeaseLostError
 from xai_sweep.results.schema import SCHEMA_VERSION, conforming, metric_columns, table
 from xai_sweep.results.shards import (
     damaged_shards,
@@ -40,9 +40,9 @@ class CellFolder:
         path: the folder.
         lease: what keeps other jobs from writing here. Without one nothing does. Its name is part
             of the names of the shards that are written under it, so that a job that has lost it
-            without knowing overwrites nothing, and what it still writes is told apart. All three
-            methods raise `LeaseLostError` when it is lost.
-        writers: how many processes of this job `write` at the same time.
+            without knowing overwrites nothing, and what it still writes is told apart. When it
+            is lost, `write` and `finish` raise `LeaseLostError`.
+        writers: how many processes of one job `write` at the same time.
         writer: which of them this is; each has shard numbers of its own.
     """
 
@@ -81,13 +81,14 @@ class CellFolder:
 
         Removes the manifest, temporary files, shards that cannot be read (with a warning that
         names them), shards with an image that is in another one too, and heatmaps of images
-        without rows; with `force` all shards and heatmaps.
+        without rows; with `force` all shards and heatmaps. A cell that is lost is left alone.
 
         Returns:
             Names of the images whose rows are there.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        self._check()
+        if self.lease is not None and self.lease.is_lost():
+            return frozenset()
         (self.path / MANIFEST).unlink(missing_ok=True)
         stale = list(self.path.glob(TEMPORARY))
         if force:
@@ -109,7 +110,7 @@ class CellFolder:
             part.unlink(missing_ok=True)
         if not is_intact(self.path / WORST):
             log.warning("%s is damaged: its heatmaps are lost", self.path / WORST)
-            (self.path / WORST).unlink()
+            (self.path / WORST).unlink(missing_ok=True)
         return frozenset(done)
 
     def write(
@@ -129,13 +130,17 @@ class CellFolder:
         """
         content = conforming(rows) if isinstance(rows, pa.Table) else table(rows)
         shard = self.next_shard()
-        with self._fenced():
-            if heatmaps is not None:
-                with replacing(self._heatmaps_of(shard)) as file:
-                    heatmaps.save(file)
-            with replacing(shard) as file:
-                pq.write_table(content, file, compression="zstd", write_page_checksum=True)
-                self._check()
+        try:
+            with self._fenced():
+                if heatmaps is not None:
+                    with replacing(self._heatmaps_of(shard)) as file:
+                        heatmaps.save(file)
+                with replacing(shard) as file:
+                    pq.write_table(content, file, compression="zstd", write_page_checksum=True)
+                    self._check()
+        except LeaseLostError:
+            self.remove(shard)
+            raise
         self._withdraw_if_late(shard)
         return shard
 

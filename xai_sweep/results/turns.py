@@ -116,8 +116,8 @@ def turns(
     """Groups of cells that this job must compute now, until all are complete.
 
     First all that are free, so many at once. Those that other jobs hold come later, if a job
-    gives one up or dies; the last step waits until they are complete. A cell that was in a group does not come again,
-    unless another job took it over and died.
+    gives one up or dies; the last step waits until they are complete. A cell that was in a group
+    does not come again, unless another job took it over and died.
 
     Args:
         store: the results folder.

@@ -1,7 +1,7 @@
 """The contract of every logger, and the one that keeps nothing."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,10 @@ class Tracker(ABC):
         """Keep a picture, a PNG file."""
 
     @abstractmethod
+    def rows(self, folders: Sequence[Path]) -> None:
+        """Keep the parquet files of these cells, if the logger was asked to."""
+
+    @abstractmethod
     def finish(self, exit_code: int = 0) -> None:
         """Close the log; a code other than 0 marks the job as failed."""
 
@@ -37,13 +41,20 @@ class Logger(ABC):
     """A way of logging with its settings."""
 
     @abstractmethod
-    def start(self, folder: Path, name: str | None = None, group: str | None = None) -> Tracker:
+    def start(
+        self,
+        folder: Path,
+        name: str | None = None,
+        group: str | None = None,
+        axes: Mapping[str, str] | None = None,
+    ) -> Tracker:
         """Open the log of one job.
 
         Args:
-            folder: all of its files lie here; it is made.
+            folder: all of its files lie here; it is made, and belongs to this log alone.
             name: what the job computes, unless the logger has a name of its own.
             group: the sweep that it belongs to, likewise.
+            axes: where the job stands on each axis of the grid, e.g. ``{"model": "vgg16"}``.
         """
 
 
@@ -51,7 +62,13 @@ class Logger(ABC):
 class NoLogger(Logger):
     """Nothing beside the results themselves."""
 
-    def start(self, folder: Path, name: str | None = None, group: str | None = None) -> Tracker:
+    def start(
+        self,
+        folder: Path,
+        name: str | None = None,
+        group: str | None = None,
+        axes: Mapping[str, str] | None = None,
+    ) -> Tracker:
         """Nothing to open."""
         return NullTracker()
 
@@ -71,6 +88,9 @@ class NullTracker(Tracker):
         """Nothing."""
 
     def figure(self, name: str, path: Path) -> None:
+        """Nothing."""
+
+    def rows(self, folders: Sequence[Path]) -> None:
         """Nothing."""
 
     def finish(self, exit_code: int = 0) -> None:

@@ -1,6 +1,6 @@
 """The summary of a job as a csv file."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,13 @@ from xai_sweep.tracking.base import Logger, Tracker
 class Csv(Logger):
     """`summary.csv` and `config.json` in a folder of the job."""
 
-    def start(self, folder: Path, name: str | None = None, group: str | None = None) -> Tracker:
+    def start(
+        self,
+        folder: Path,
+        name: str | None = None,
+        group: str | None = None,
+        axes: Mapping[str, str] | None = None,
+    ) -> Tracker:
         """Make the folder."""
         folder.mkdir(parents=True, exist_ok=True)
         return CsvTracker(folder)
@@ -42,6 +48,9 @@ class CsvTracker(Tracker):
 
     def figure(self, name: str, path: Path) -> None:
         """Nothing: the picture is a file already."""
+
+    def rows(self, folders: Sequence[Path]) -> None:
+        """Nothing: the rows are files already."""
 
     def finish(self, exit_code: int = 0) -> None:
         """Nothing: every file is complete."""

@@ -1,26 +1,43 @@
-"""Whether a W&B run can be online, found out without asking the user or waiting for a server."""
+"""Whether W&B can be told, found out without asking the user or waiting for a server."""
 
+import configparser
 import logging
 import netrc
 import os
-import socket
-from contextlib import suppress
+from http.client import HTTPException
 from pathlib import Path
-from threading import Thread
+from ssl import SSLError
+from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
+from urllib.request import Request, urlopen
 
 log = logging.getLogger(__name__)
 
-CONNECT_SECONDS = 2.0
+ANSWER_SECONDS = 10.0
+# Two names of one place; a login at either is a login.
+_OFFICIAL = ("api.wandb.ai", "api.forge.coreweave.com")
 
 
-def _host() -> str:
+def host() -> str:
     """The address of the W&B server."""
+    if named := _named_host():
+        return named
     import wandb
 
-    # The second also knows what `wandb login --host` wrote down.
-    return os.environ.get("WANDB_BASE_URL") or wandb.setup().settings.base_url
+    return wandb.Settings().base_url
+
+
+def _named_host() -> str | None:
+    """What the environment or `wandb login --host` says; W&B need not be loaded to know it."""
+    if url := os.environ.get("WANDB_BASE_URL"):
+        return url
+    folder = os.environ.get("WANDB_CONFIG_DIR", "~/.config/wandb")
+    settings = configparser.ConfigParser(interpolation=None)
+    try:
+        settings.read(Path(folder).expanduser() / "settings")
+    except configparser.Error as error:
+        log.warning("W&B's settings: %s", error)
+    return settings.get("default", "base_url", fallback=None)
 
 
 def logged_in() -> bool:
@@ -35,23 +52,24 @@ def logged_in() -> bool:
     except (OSError, netrc.NetrcParseError) as error:
         log.warning("W&B stays offline: %s", error)
         return False
-    return any(urlsplit(_host()).hostname in hosts for hosts in entries)
+    url = urlsplit(_named_host() or f"https://{_OFFICIAL[0]}")
+    names = {*_OFFICIAL} if url.hostname in _OFFICIAL else {url.netloc, url.hostname}
+    return any(not names.isdisjoint(hosts) for hosts in entries)
 
 
-def answers() -> bool:
-    """Whether the server, or the proxy before it, takes a connection within two seconds."""
-    url = urlsplit(_host())
-    if (proxy := getproxies().get(url.scheme)) and not proxy_bypass(url.hostname or ""):
-        url = urlsplit(proxy)
-    address = url.hostname, url.port or (80 if url.scheme == "http" else 443)
-    taken: list[bool] = []
-
-    def connect() -> None:
-        with suppress(OSError), socket.create_connection(address, timeout=CONNECT_SECONDS):
-            taken.append(True)
-
-    # In a thread, for looking up a name has no time limit of its own.
-    thread = Thread(target=connect, daemon=True)
-    thread.start()
-    thread.join(CONNECT_SECONDS)
-    return bool(taken)
+def trouble() -> str:
+    """Why the server, or the proxy before it, cannot be used now; empty if it answers."""
+    url = f"{host()}/graphql"
+    question = Request(url, b'{"query":"{__typename}"}', {"Content-Type": "application/json"})
+    try:
+        with urlopen(question, timeout=ANSWER_SECONDS):
+            return ""
+    except HTTPError as error:
+        # Who is not logged in, or asks this way, is refused; but it is there.
+        return f"{url} answers {error.code}" if error.code >= 500 else ""
+    except OSError as error:
+        reason = error.reason if isinstance(error, URLError) else error
+        # Python and W&B trust different certificates; W&B will say so itself if need be.
+        return "" if isinstance(reason, SSLError) else f"{url} does not answer: {reason}"
+    except HTTPException as error:
+        return f"{url} does not answer: {error or type(error).__name__}"

@@ -1,27 +1,29 @@
-"""A Weights & Biases run per job."""
+"""A Weights & Biases run per job, told by a process beside the sweep."""
 
 import logging
 import os
+import shutil
+import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from uuid import uuid4
 
+import numpy as np
 import pandas as pd
 
 from xai_sweep.errors import InputError
 from xai_sweep.tracking.base import Logger, NullTracker, Tracker
-from xai_sweep.tracking.wandb_login import answers, logged_in
-
-if TYPE_CHECKING:
-    from wandb import Run
+from xai_sweep.tracking.wandb_background import background
+from xai_sweep.tracking.wandb_login import logged_in
+from xai_sweep.tracking.wandb_record import RECORD, Record, plain
 
 log = logging.getLogger(__name__)
 
 MODES = ("auto", "online", "offline")
-INIT_SECONDS = 20.0
-FINISH_SECONDS = 120.0
+_LONGEST_TAG = 64  # characters; W&B refuses longer ones
 
 
 @dataclass(frozen=True)
@@ -30,11 +32,12 @@ class Wandb(Logger):
 
     Attributes:
         project: name of the W&B project.
-        mode: `auto` is online if the user is logged in and the host answers within 2 seconds, and
-            offline otherwise. The environment variable `WANDB_MODE` has the last word.
+        mode: `auto` uploads if the user is logged in. The environment variable `WANDB_MODE` has
+            the last word.
         images: send pictures too.
+        artifact: send the parquet files too.
         name, group: of the run; W&B makes up a name if there is none.
-        tags: of the run.
+        tags: of the run, beside one for each axis.
 
     Raises:
         InputError: unknown mode.
@@ -43,6 +46,7 @@ class Wandb(Logger):
     project: str = "xai_sweep"
     mode: str = "auto"
     images: bool = True
+    artifact: bool = False
     name: str | None = None
     group: str | None = None
     tags: Sequence[str] = ()
@@ -51,132 +55,119 @@ class Wandb(Logger):
         if self.mode not in MODES:
             raise InputError("logger.mode", self.mode, f"one of {', '.join(MODES)}")
 
-    def start(self, folder: Path, name: str | None = None, group: str | None = None) -> Tracker:
-        """Open a run; offline if the server does not take it.
+    def start(
+        self,
+        folder: Path,
+        name: str | None = None,
+        group: str | None = None,
+        axes: Mapping[str, str] | None = None,
+    ) -> Tracker:
+        """Open a run.
 
         Raises:
             InputError: `online` without being logged in.
         """
-        folder.mkdir(parents=True, exist_ok=True)
-        with _contained(folder):
-            mode = self._resolved_mode()
-        for attempt in dict.fromkeys([mode, "offline"]):
-            with _kept_going(folder, f"start {attempt}"):
-                run = self._init(folder, attempt, self.name or name, self.group or group)
-                return WandbTracker(run, folder, self.images)
-        return NullTracker()
-
-    def _resolved_mode(self) -> str:
         mode = os.environ.get("WANDB_MODE") or self.mode
+        if mode == "disabled":
+            return NullTracker()
         if mode == "online" and not logged_in():
-            # W&B itself would ask for a key and wait.
             raise InputError("logger.mode", mode, "log in first (`wandb login`), or use offline")
-        if mode == "auto":
-            return "online" if logged_in() and answers() else "offline"
-        return mode
-
-    def _init(self, folder: Path, mode: str, name: str | None, group: str | None) -> "Run":
-        import wandb  # takes a second, which only those pay who use it
-
-        return wandb.init(
+        # A job that is queued again into the same folder is the same run.
+        before = Record.read(folder / RECORD)
+        shutil.rmtree(folder / "wandb", ignore_errors=True)
+        axes = axes or {}
+        record = Record(
+            id=before.id if before else uuid4().hex[:8],
             project=self.project,
-            name=name,
-            group=group,
-            tags=list(self.tags),
-            dir=folder,
-            mode=mode,  # type: ignore[arg-type]  # WANDB_MODE may hold more than we know
-            reinit="create_new",  # several jobs may share a process
-            settings=wandb.Settings(
-                silent=True,
-                console="off",  # the progress bar owns the console
-                symlink=False,  # parallel jobs would fight for `latest-run`
-                x_disable_stats=True,
-                x_disable_machine_info=True,
-                init_timeout=INIT_SECONDS,
-                finish_timeout=FINISH_SECONDS,  # the rest stays on disk for `wandb sync`
-                finish_timeout_raises=True,
-            ),
+            name=self.name or name,
+            group=self.group or group,
+            tags=[*self.tags, *(f"{axis}:{entry}"[:_LONGEST_TAG] for axis, entry in axes.items())],
+            upload=mode == "online" or (mode == "auto" and logged_in()),
+            started=time.time(),
+            config={"axes": dict(axes)},
         )
+        return WandbTracker(record, folder, images=self.images, artifact=self.artifact)
 
 
 class WandbTracker(Tracker):
-    """A W&B run: metrics over the magnitude, the summary as a table, pictures, exit code."""
+    """Writes down what W&B is to be told; a process beside this one tells it."""
 
-    def __init__(self, run: "Run", folder: Path, images: bool) -> None:
-        self._run, self._folder, self._images = run, folder, images
+    def __init__(self, record: Record, folder: Path, *, images: bool, artifact: bool) -> None:
+        self._record, self._folder = record, folder
+        self._images, self._artifact = images, artifact
+        self._write()
 
     @property
     def location(self) -> str:
-        """The address of an online run, the folder of an offline one."""
-        online = None if self._run.offline else self._run.url
-        return online or str(Path(self._run.dir).parent)
+        """The folder of the record, and of the offline run that is made of it."""
+        return str(self._folder)
 
     def config(self, config: Mapping[str, object]) -> None:
-        """The run's config."""
-        with _kept_going(self._folder, "keep the configuration"):
-            self._run.config.update(dict(config))  # type: ignore[no-untyped-call]
+        """The run's config, beside `axes`."""
+        with _kept_going("keep the configuration"):
+            self._record.config = plain(config) | self._record.config
+        self._write()
 
     def summary(self, table: pd.DataFrame) -> None:
         """A history with the magnitude as x axis, `metric/magnitude` in the summary, a table."""
-        import wandb
-
-        metrics = [
-            str(name) for name in table.select_dtypes("number").columns if name != "magnitude"
-        ]
-        with _kept_going(self._folder, "log the summary"):
-            self._run.define_metric("magnitude", hidden=True)
-            for name in metrics:
-                self._run.define_metric(name, step_metric="magnitude", summary="mean")
-            for _, row in table.sort_values("magnitude").iterrows():
-                numbers = row[metrics].dropna()
-                values = {name: float(numbers[name]) for name in metrics if name in numbers}
-                self._run.log({"magnitude": row["magnitude"], **values})
-                at = f"{row['magnitude']:g}"
-                self._run.summary.update({f"{name}/{at}": value for name, value in values.items()})
+        with _kept_going("keep the summary"):
+            self._record.columns = [str(name) for name in table.columns]
             # W&B knows None, and not the missing values of pandas.
-            shown = table.astype(object).where(table.notna(), None)
-            self._run.log({"summary": wandb.Table(dataframe=shown)})
+            cells = table.sort_values("magnitude").astype(object).where(table.notna(), None)
+            self._record.lines = [
+                [value.item() if isinstance(value, np.generic) else value for value in line]
+                for line in cells.itertuples(index=False)
+            ]
 
     def figure(self, name: str, path: Path) -> None:
         """A picture under this name."""
-        import wandb
-
         if self._images:
-            with _kept_going(self._folder, f"log the picture {name}"):
-                self._run.log({name: wandb.Image(str(path))})
+            self._record.figures[name] = str(path.absolute())
+
+    def rows(self, folders: Sequence[Path]) -> None:
+        """An artifact, if asked for: as hard links, which cost no space and outlive compacting."""
+        if not self._artifact:
+            return
+        with _kept_going("keep the rows"):
+            kept = self._folder / "rows"
+            shutil.rmtree(kept, ignore_errors=True)
+            for folder in folders:
+                (kept / folder.name).mkdir(parents=True, exist_ok=True)
+                for shard in folder.glob("*.parquet"):
+                    _link(shard, kept / folder.name / shard.name)
+            self._record.rows = str(kept.absolute())
 
     def finish(self, exit_code: int = 0) -> None:
-        """Send what is left, for two minutes at most."""
-        with _kept_going(self._folder, "finish"):
-            self._run.finish(exit_code=exit_code)
+        """Hand over to the process that tells W&B, without waiting for it."""
+        self._record.exit_code, self._record.finished = exit_code, time.time()
+        with _kept_going("keep the run"):
+            try:
+                self._record.write(self._folder)
+            except OSError as error:
+                full, self._folder = self._folder, Path(tempfile.mkdtemp(prefix="xai_sweep-"))
+                self._record.write(self._folder)
+                with suppress(OSError):
+                    (full / RECORD).unlink()  # it says that the job still runs
+                log.warning("W&B run kept in %s: %s", self._folder, error)
+            background.tell(self._folder / RECORD)
+
+    def _write(self) -> None:
+        with _kept_going("keep the run"):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._record.write(self._folder)
 
 
-@contextmanager
-def _kept_going(folder: Path, what: str) -> Iterator[None]:
-    """W&B inside; whatever it raises becomes a warning."""
+def _link(source: Path, target: Path) -> None:
     try:
-        with _contained(folder):
-            yield
-    except Exception as error:  # W&B raises a dozen private classes that share no base
-        reason = " ".join(str(error).split())
-        log.warning("W&B could not %s: %s: %s", what, type(error).__name__, reason)
+        target.hardlink_to(source)
+    except OSError:  # another file system, or one without hard links
+        shutil.copyfile(source, target)
 
 
 @contextmanager
-def _contained(folder: Path) -> Iterator[None]:
-    """W&B inside writes into the folder only, and nothing to the console.
-
-    Some of its places, and its first words, are settings of the environment alone.
-    """
-    here = str(folder / "wandb")
-    settings = {"WANDB_CACHE_DIR": here, "WANDB_DATA_DIR": here, "WANDB_SILENT": "true"}
-    before = {name: os.environ.get(name) for name in settings}
-    os.environ.update(settings)
+def _kept_going(what: str) -> Iterator[None]:
+    """Whatever goes wrong inside becomes a warning: a log must not cost a job its rows."""
     try:
         yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+    except Exception as error:
+        log.warning("W&B could not %s: %s: %s", what, type(error).__name__, error)
