@@ -11,12 +11,12 @@ from harness import call
 from networks import network
 from PIL import Image
 
-from xai_sweep.results import lease, turns
+from xai_sweep.results import lease, lease_file, turns
 
 IMAGES = 10
 PIXELS = 24
 # Seconds after which a process that should have ended says where it is, and ends.
-HANGS = 250
+HANGS = 1500
 
 
 def prepare(folder: Path) -> tuple[str, ...]:
@@ -49,7 +49,8 @@ def sweep(results: Path, words: tuple[str, ...], printed: Path, host: str = "") 
         host: if given, a name of the machine that no other process has.
     """
     if host:
-        lease.machine = lambda: host  # type: ignore[assignment]
+        for module in (lease, lease_file):
+            module.machine = lambda: host  # type: ignore[assignment]
     turns._LOOK_SECONDS = 0.2
     torch.set_num_threads(1)
     with printed.open("a") as file:

@@ -25,3 +25,8 @@ ONE_OF_EACH_KIND = ("lrp", "grad_cam", "smooth_grad", "lime", "pattern_attributi
 def cheaply(explainer: str) -> list[str]:
     """The overrides that choose an explainer and make it cheap."""
     return [f"explainer={explainer}", *CHEAP.get(explainer, [])]
+
+
+# Whose maps are multiplied by the logit, which a matrix product computes. On some CPUs its last
+# digit depends on the number of rows, as that of the model's own probabilities does.
+SCALED_BY_THE_LOGIT = {"pattern_attribution", "pattern_net"}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from xai_sweep.results import Heatmaps, Store, lease
+from xai_sweep.results import Heatmaps, Store, lease, lease_file
 from xai_sweep.results import turns as turns_of
 from xai_sweep.results.schema import schema
 from xai_sweep.results.writer import CellWriter
@@ -51,7 +51,8 @@ def job(
         keep: heatmaps that are kept of each cell.
     """
     if host:
-        lease.machine = lambda: host  # type: ignore[assignment]
+        for module in (lease, lease_file):
+            module.machine = lambda: host  # type: ignore[assignment]
     turns_of._LOOK_SECONDS = 0.05
     store = Store(results)
     pairs = [CELLS[at : at + 2] for at in range(0, len(CELLS), 2)]

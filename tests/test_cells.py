@@ -6,7 +6,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from xai_sweep.cells import Cell, Curve, digest, make_curve, title
-from xai_sweep.config import CONF, build, register
+from xai_sweep.config import CONF, register
 
 CHOICES = {
     "data": "samples",

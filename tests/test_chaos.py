@@ -10,6 +10,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -88,16 +89,17 @@ def harass(
             victim.kill()
             kills += 1
         else:
-            os.kill(victim.pid or 0, signal.SIGSTOP)
-            asleep.append(victim)
-            naps += 1
+            with suppress(ProcessLookupError):  # it has just ended by itself
+                os.kill(victim.pid or 0, signal.SIGSTOP)
+                asleep.append(victim)
+                naps += 1
         if asleep and dice.random() < 0.5:
             awake.append(asleep.pop(0))
             os.kill(awake[-1].pid or 0, signal.SIGCONT)
     for each in asleep:
         os.kill(each.pid or 0, signal.SIGCONT)
     for each in [*awake, *asleep]:
-        each.join(300)
+        each.join(2 * chaos.HANGS)
         assert each.exitcode == 0, printed.read_text()[-5000:]
     return kills, naps
 
@@ -128,7 +130,7 @@ def test_sweeps_that_live_do_not_repeat_each_others_cells(
     for each in workers:
         each.start()
     for each in workers:
-        each.join(300)
+        each.join(2 * chaos.HANGS)
         assert each.exitcode == 0, printed.read_text()[-5000:]
     assert_as_undisturbed(results, undisturbed)
     for cell in (results / "cells").iterdir():
@@ -164,7 +166,7 @@ def test_a_full_disk(
         ballast.write(b"\0" * (room.f_bavail * room.f_frsize - free))
     job = processes.Process(target=chaos.sweep, args=(results, words, printed))
     job.start()
-    job.join(300)
+    job.join(2 * chaos.HANGS)
     assert job.exitcode not in (None, 0)
     assert f"{results}/" in printed.read_text()
     assert ": No space left on device" in printed.read_text()

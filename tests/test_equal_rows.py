@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
-from cheap import ONE_OF_EACH_KIND, cheaply
+from cheap import ONE_OF_EACH_KIND, SCALED_BY_THE_LOGIT, cheaply
 from harness import FAST, assert_same_science, call, read, rows
 
 ANGLES = "transform.angle=0.5,1,5,10"
@@ -37,7 +38,12 @@ def test_a_job_per_magnitude(order: str, one_job: pd.DataFrame, tmp_path: Path) 
 def test_batch_size(explainer: str, size: int, tmp_path: Path) -> None:
     words = (*FAST, *cheaply(explainer), "data.limit=4", "transform.angle=[1,10]")
     expected = rows(tmp_path / "auto", *words)
-    assert_same_science(rows(tmp_path / "size", *words, f"batch_size={size}"), expected)
+    found = rows(tmp_path / "size", *words, f"batch_size={size}")
+    if explainer in SCALED_BY_THE_LOGIT:
+        # Pixels that all but tie at the threshold may change places: a few of 2,509.
+        overlaps = found.pop("topk_iou"), expected.pop("topk_iou")
+        np.testing.assert_allclose(*overlaps, atol=1e-3)
+    assert_same_science(found, expected)
 
 
 @pytest.mark.parametrize("workers", [1, 2])

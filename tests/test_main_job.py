@@ -270,7 +270,7 @@ def test_nothing_is_written_elsewhere(done: Done) -> None:
     assert list(done.cwd.rglob("*")) == []
     assert list(done.home.rglob("*")) == []
     assert {path.name for path in done.results.iterdir()} == {
-        *("_figures", "_jobs", "_xai_sweep.json", "cells")
+        *("_figures", "_jobs", "_plans", "_xai_sweep.json", "cells")
     }
     assert not list(done.results.rglob("*.tmp"))
 

@@ -54,6 +54,17 @@ def test_report(
     assert "lrp" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("command", ["status", "verify", "compact", "prune"])
+def test_upkeep(command: str, results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert f"xai-sweep {command} results" in CONSOLE
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cli.sys, "argv", ["xai-sweep", command, str(results)])
+        with pytest.raises(SystemExit) as leaving:
+            cli.main()
+    assert leaving.value.code == 0
+    assert capsys.readouterr().out
+
+
 @pytest.mark.parametrize("code", PYTHON, ids=["reading", "explaining"])
 def test_python_runs(
     code: str, results: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

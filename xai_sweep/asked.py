@@ -141,8 +141,8 @@ class Groups:
             self._explainers[explainer] = build(cfg.explainer)
         if data not in self._images:
             images: ImageSet = build(cfg.data)
-            files = images.files()
-            self._images[data] = files, fingerprint(files)
+            found = images.files()
+            self._images[data] = found, fingerprint(found)
         files, content = self._images[data]
         source = self._sources[model]
         asked = _asked(point, config, source, self._explainers[explainer], transform, content)

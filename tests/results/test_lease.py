@@ -8,7 +8,8 @@ import time
 import pytest
 
 from xai_sweep.results import Store, cell_folder, lease, load
-from xai_sweep.results.lease import Holder, Lease, LeaseLostError, Leases, acquire, holder
+from xai_sweep.results.lease import Lease, LeaseLostError, Leases, acquire
+from xai_sweep.results.lease_file import Holder, holder, server_time
 from xai_sweep.results.process import slurm_job
 
 
@@ -91,7 +92,7 @@ def test_what_this_hosts_clock_says_does_not_matter(tmp_path, monkeypatch):
     change(acquire(tmp_path, 60.0), machine="elsewhere")
     monkeypatch.setattr(time, "time", lambda: 0.0)
     assert isinstance(acquire(tmp_path, 60.0), Holder)
-    assert lease.server_time(tmp_path) > 1e9
+    assert server_time(tmp_path) > 1e9
 
 
 def test_a_dead_owner_on_this_host_loses_it_at_once(tmp_path):
@@ -139,8 +140,13 @@ def test_heartbeats(tmp_path):
 def test_a_heartbeat_needs_no_room(tmp_path, monkeypatch):
     taken = acquire(tmp_path, 60.0)
     os.utime(taken.path, (0, 0))
-    monkeypatch.setattr(os, "pwrite", lambda *_: (_ for _ in ()).throw(OSError(28, "No space")))
-    taken.beat()
+
+    def refuse(*_args, **_kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pathlib.Path.open", refuse)
+        taken.beat()
     assert holder(tmp_path).heartbeat > 0
 
 

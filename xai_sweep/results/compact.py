@@ -19,7 +19,8 @@ import pyarrow.parquet as pq
 from xai_sweep.results.atomic import as_json, replacing
 from xai_sweep.results.cell_folder import MANIFEST, CellFolder
 from xai_sweep.results.content import ContentHash, common_schema, stream
-from xai_sweep.results.lease import Holder, Lease, Leases
+from xai_sweep.results.lease import Lease, Leases
+from xai_sweep.results.lease_file import Holder
 from xai_sweep.results.shards import described
 from xai_sweep.results.store import cell_folders
 

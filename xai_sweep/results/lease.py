@@ -13,16 +13,13 @@ import platform
 import secrets
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, fields
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from xai_sweep.results.lease_file import DRAFTS, LEASES, Holder, draft, generation_of, holder
 from xai_sweep.results.process import machine, slurm_job, started
 
-LEASES = "_lease-*.json"
-DRAFTS = "_lease-*.draft"
 # Rewritten in place at a constant length, so that a reader finds one version or the other.
 _BYTES = 1024
 # Heartbeats within the time after which a silent owner counts as dead.
@@ -32,60 +29,6 @@ _NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 class LeaseLostError(RuntimeError):
     """Another job has taken a cell over, because this one was silent for too long."""
-
-
-@dataclass(frozen=True)
-class Holder:
-    """What a lease file says.
-
-    Attributes:
-        path: the file.
-        owner: random name of the lease.
-        host, pid, job: where its owner runs; `job` is a SLURM job or empty.
-        machine: host, boot and process namespace in which `pid` means something; may be empty.
-        started: when that process was started, in the kernel's count; None if not known.
-        expires: seconds without a heartbeat after which it is dead; None if not known.
-        images, there, seconds: images computed under it, images that were there before, and how
-            long it is held.
-        heartbeat: when the file was last refreshed, by the file server's clock.
-    """
-
-    path: Path
-    heartbeat: float
-    owner: str = ""
-    host: str = "an unknown host"
-    pid: int = 0
-    job: str = ""
-    machine: str = ""
-    started: int | None = None
-    expires: float | None = None
-    images: int = 0
-    there: int = 0
-    seconds: float = 0.0
-
-    @property
-    def generation(self) -> int:
-        """Counts how often the cell changed hands."""
-        return _generation(self.path)
-
-    @property
-    def who(self) -> str:
-        """For a person to read."""
-        return f"pid {self.pid} on {self.host}" + (f" (SLURM job {self.job})" if self.job else "")
-
-    def is_dead(self, now: float, seconds: float) -> bool:
-        """Whether the cell may be taken over.
-
-        Args:
-            now: the file server's time, see `server_time`.
-            seconds: silence that means death, if the lease itself does not say.
-        """
-        if self.machine and self.machine == machine() and started(self.pid) != self.started:
-            return True
-        return now - self.heartbeat > (self.expires or seconds)
-
-
-_WRITTEN = frozenset(each.name for each in fields(Holder)) - {"path", "heartbeat"}
 
 
 @dataclass
@@ -130,11 +73,8 @@ class Lease:
         """Refresh the file, if it is still there."""
         with suppress(FileNotFoundError):
             try:
-                descriptor = os.open(self.path, os.O_WRONLY)
-                try:
-                    os.pwrite(descriptor, self.content(), 0)
-                finally:
-                    os.close(descriptor)
+                with self.path.open("r+b", buffering=0) as file:
+                    file.write(self.content())
             except FileNotFoundError:
                 raise
             except OSError:  # a full disk may refuse even this; the time alone needs no room
@@ -182,13 +122,13 @@ def acquire(folder: Path, seconds: float) -> Lease | Holder:
     folder.mkdir(parents=True, exist_ok=True)
     while True:
         # The draft's time is the file server's; linking it is atomic over NFS too.
-        with _draft(folder, Lease(folder, owner, seconds).content()) as (draft, now):
+        with draft(folder, Lease(folder, owner, seconds).content()) as (path, now):
             current = holder(folder)
             if current is not None and not current.is_dead(now, seconds):
                 return current
             generation = current.generation + 1 if current else 1
             lease = Lease(folder / f"_lease-{generation:05d}.json", owner, seconds)
-            if not _create(draft, lease.path):
+            if not _create(path, lease.path):
                 continue  # another was faster
         if lease.is_lost():  # the folder's list was old, and there is a newer generation
             lease.path.unlink(missing_ok=True)
@@ -237,79 +177,24 @@ class Leases:
                 lease.beat()
 
 
-def holder(folder: Path) -> Holder | None:
-    """The newest lease of a cell, whether its owner is alive or not."""
-    for path in sorted(folder.glob(LEASES), key=_generation, reverse=True):
-        with suppress(FileNotFoundError):
-            return _read(path)
-    return None
-
-
-def server_time(folder: Path) -> float:
-    """What time it is for the file system on which a folder lies.
-
-    Where nothing can be written it is this host's time.
-    """
-    try:
-        with _draft(folder, b"") as (_, now):
-            return now
-    except OSError:
-        return time.time()
-
-
-def _read(path: Path) -> Holder:
-    """What a lease file says.
-
-    Raises:
-        FileNotFoundError: it is gone.
-    """
-    for attempt in range(3):
-        heartbeat, text = _opened(path)
-        try:
-            content: dict[str, Any] = json.loads(text)
-        except ValueError:  # read while it was written, or written by a machine that died
-            time.sleep(0.01 * attempt)
-        else:
-            known = {name: content[name] for name in _WRITTEN if name in content}
-            return Holder(path, heartbeat, **known)
-    return Holder(path, heartbeat)
-
-
-def _opened(path: Path) -> tuple[float, bytes]:
-    """Time of modification and content; on NFS only a file opened anew shows the present ones."""
-    with path.open("rb") as file:
-        return os.fstat(file.fileno()).st_mtime, file.read()
-
-
-@contextmanager
-def _draft(folder: Path, content: bytes) -> Iterator[tuple[Path, float]]:
-    """A file, and when it was written by the file server's clock."""
-    draft = folder / f"_lease-{secrets.token_hex(8)}.draft"
-    try:
-        draft.write_bytes(content)
-        yield draft, _opened(draft)[0]
-    finally:
-        draft.unlink(missing_ok=True)
-
-
 def _tidy(folder: Path, generation: int, before: float) -> None:
     """Remove older generations, and drafts of killed processes."""
     for old in folder.glob(LEASES):
-        if _generation(old) < generation:
+        if generation_of(old) < generation:
             old.unlink(missing_ok=True)
-    for draft in folder.glob(DRAFTS):
+    for path in folder.glob(DRAFTS):
         with suppress(FileNotFoundError):
-            if draft.stat().st_mtime < before:
-                draft.unlink()
+            if path.stat().st_mtime < before:
+                path.unlink()
 
 
-def _create(draft: Path, path: Path) -> bool:
+def _create(source: Path, path: Path) -> bool:
     """Give the draft a second name, unless that name is taken."""
     try:
-        os.link(draft, path)
+        os.link(source, path)
     except FileExistsError:
         # An answer that NFS lost makes it ask again, and find its own success.
-        return draft.stat().st_nlink == 2 and path.exists() and draft.samefile(path)
+        return source.stat().st_nlink == 2 and path.exists() and source.samefile(path)
     except FileNotFoundError:  # asleep for so long that the draft was tidied away
         return False
     except OSError as error:
@@ -317,12 +202,7 @@ def _create(draft: Path, path: Path) -> bool:
             raise
         try:
             with path.open("xb") as file:
-                file.write(draft.read_bytes())
+                file.write(source.read_bytes())
         except FileExistsError:
             return False
     return True
-
-
-def _generation(path: Path) -> int:
-    digits = path.stem.rpartition("-")[2]
-    return int(digits) if digits.isdecimal() else 0

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from xai_sweep.results.atomic import TEMPORARY, read_json
 from xai_sweep.results.cell_folder import MANIFEST, CellFolder
-from xai_sweep.results.lease import DRAFTS, LEASES, Holder, Leases, holder, server_time
+from xai_sweep.results.lease import Leases
+from xai_sweep.results.lease_file import DRAFTS, LEASES, Holder, holder, server_time
 from xai_sweep.results.plans import plan_files
 from xai_sweep.results.status import failed_cells
 from xai_sweep.results.store import CELLS, cell_folders

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from xai_sweep.results.atomic import read_json
 from xai_sweep.results.cell_folder import MANIFEST, CellFolder
-from xai_sweep.results.lease import Holder, holder, server_time
+from xai_sweep.results.lease_file import Holder, holder, server_time
 from xai_sweep.results.plans import Planned, read_plans
 from xai_sweep.results.shards import damaged_shards
 from xai_sweep.results.store import CELLS, check_version

@@ -4,7 +4,8 @@ import logging
 import time
 from collections.abc import Generator, Iterable, Sequence
 
-from xai_sweep.results.lease import Holder, Leases, server_time
+from xai_sweep.results.lease import Leases
+from xai_sweep.results.lease_file import Holder, server_time
 from xai_sweep.results.store import Store
 
 # How often to look whether a cell that another job holds has become free.

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 from xai_sweep.results.atomic import read_json
 from xai_sweep.results.cell_folder import MANIFEST, CellFolder
 from xai_sweep.results.content import ContentHash, common_schema, stream
-from xai_sweep.results.lease import Holder, Leases, holder, server_time
+from xai_sweep.results.lease import Leases
+from xai_sweep.results.lease_file import Holder, holder, server_time
 from xai_sweep.results.shards import described, image_ids, is_intact
 from xai_sweep.results.store import cell_folders
 
