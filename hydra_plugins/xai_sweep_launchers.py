@@ -1,7 +1,7 @@
 """The launchers of `conf/hydra/launcher`; Hydra takes plugins from this namespace only.
 
-Thin: what they do beside the plugins that they stand on is in `xai_sweep.launching`. Nothing here
-imports torch or submitit, because Hydra looks into this file at every start.
+Thin: what they do beside the plugins that they stand on is in `xai_sweep.launching`. Hydra looks
+into this file whenever a Hydra program of the environment starts, so that is imported late.
 """
 
 from collections.abc import Sequence
@@ -11,21 +11,11 @@ from typing import Any
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 
-from xai_sweep import launching
-from xai_sweep.errors import InputError
-
 if find_spec("hydra_plugins.hydra_joblib_launcher"):
     from hydra_plugins.hydra_joblib_launcher import joblib_launcher
 
     class JoblibLauncher(joblib_launcher.JoblibLauncher):
-        """Several processes on this machine; what failed is said when all have ended."""
-
-        def launch(
-            self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
-        ) -> Sequence[JobReturn]:
-            """See `Launcher.launch`."""
-            returned = super().launch(job_overrides, initial_job_idx)
-            return launching.reported(returned, job_overrides)
+        """Several processes on this machine."""
 
 else:
 
@@ -37,7 +27,10 @@ else:
 
         def setup(self, **_: Any) -> None:
             """See `Launcher.setup`."""
-            raise InputError("hydra/launcher", "joblib", launching.needs("joblib"))
+            from xai_sweep.errors import InputError
+            from xai_sweep.launching import needs
+
+            raise InputError("hydra/launcher", "joblib", needs("joblib"))
 
         # Never reached, but without it this is no plugin to Hydra.
         launch = setup  # type: ignore[assignment]
@@ -53,19 +46,21 @@ if find_spec("hydra_plugins.hydra_submitit_launcher"):
             self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
         ) -> Sequence[JobReturn]:
             """See `Launcher.launch`."""
+            from xai_sweep import launching
+
             executor = launching.executor("local", self.params)
-            returned = launching.run_here(executor, self, job_overrides, initial_job_idx)
-            return launching.reported(returned, job_overrides)
+            return launching.run_here(executor, self, job_overrides, initial_job_idx)
 
     class SlurmLauncher(submitit_launcher.SlurmLauncher):
-        """An array on SLURM: refuses what cannot run, waits for all jobs, says which failed."""
+        """An array on SLURM: refuses what cannot run, waits for all jobs, says which died."""
 
         def launch(
             self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
         ) -> Sequence[JobReturn]:
             """See `Launcher.launch`."""
+            from xai_sweep import launching
+
             tasks = self.params["tasks_per_node"] * self.params["nodes"]
             launching.check_slurm(self.params["partition"], len(job_overrides), tasks)
             executor = launching.executor("slurm", self.params)
-            returned = launching.run_on_slurm(executor, self, job_overrides, initial_job_idx)
-            return launching.reported(returned, job_overrides)
+            return launching.run_on_slurm(executor, self, job_overrides, initial_job_idx)

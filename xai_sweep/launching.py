@@ -9,14 +9,15 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.singleton import Singleton
-from hydra.core.utils import JobReturn, JobStatus, filter_overrides
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import HydraException
-from hydra.plugins.launcher import Launcher
 
 from xai_sweep.errors import InputError
 
@@ -37,8 +38,8 @@ _SOON, _LATE = 2.0, 60.0
 _GRACE = 20.0
 
 
-class JobsFailedError(HydraException):
-    """Some jobs of a sweep failed; they have been named one by one before."""
+class JobDiedError(HydraException):
+    """A job left no result; what it has written down stays."""
 
 
 def needs(extra: str) -> str:
@@ -74,7 +75,7 @@ def check_slurm(partition: str | None, jobs: int, tasks: int = 1) -> None:
         allowed = "must be 1, on one node; with trainer=ddp a job starts a process per device"
         raise InputError("hydra.launcher.tasks_per_node", tasks, allowed)
     try:
-        known = sorted(set(_answer("sinfo", "--noheader", "--format=%R").split()))
+        known = sorted(set(_answer("sinfo", "--all", "--noheader", "--format=%R").split()))
         config = _answer("scontrol", "show", "config")
     except RuntimeError as error:
         raise InputError(launcher, "slurm", f"SLURM does not answer ({error})") from None
@@ -85,7 +86,11 @@ def check_slurm(partition: str | None, jobs: int, tasks: int = 1) -> None:
     found = re.search(r"^MaxArraySize\s*=\s*(\d+)", config, re.MULTILINE)
     if found and jobs > int(found[1]):
         allowed = f"{jobs} jobs are more than an array may have here (MaxArraySize {found[1]})"
-        raise InputError(launcher, "slurm", f"{allowed}; put more cells into a job")
+        raise InputError(
+            launcher,
+            "slurm",
+            f"{allowed}; raise cells_per_job, or set hydra.sweeper.max_batch_size={found[1]}",
+        )
     if not has_accounts():
         print(
             "warning: this SLURM keeps no accounts (sacct): a job that is no longer in the queue "
@@ -124,7 +129,7 @@ def executor(cluster: str, params: Mapping[str, Any]) -> "submitit.AutoExecutor"
 
 def run_here(
     executor: "submitit.AutoExecutor",
-    launcher: Launcher,
+    launcher: Callable[..., JobReturn],
     overrides: Sequence[Sequence[str]],
     first: int,
 ) -> list[JobReturn]:
@@ -141,7 +146,7 @@ def run_here(
 
 def run_on_slurm(
     executor: "submitit.AutoExecutor",
-    launcher: Launcher,
+    launcher: Callable[..., JobReturn],
     overrides: Sequence[Sequence[str]],
     first: int,
 ) -> list[JobReturn]:
@@ -155,8 +160,10 @@ def run_on_slurm(
     """
     from submitit.core.utils import FailedJobError, FailedSubmissionError
 
+    arguments = zip(*_arguments(overrides, first), strict=True)
     try:
-        jobs = executor.map_array(launcher, *zip(*_arguments(overrides, first), strict=True))
+        with redirect_stderr(StringIO()):  # on which submitit prints what it raises
+            jobs: list[submitit.Job[JobReturn]] = executor.map_array(launcher, *arguments)
     except (FailedJobError, FailedSubmissionError) as error:
         reasons = [line for line in str(error).splitlines() if "error:" in line]
         why = "; ".join(line.partition("error:")[2].strip() for line in reasons) or str(error)
@@ -170,32 +177,6 @@ def run_on_slurm(
         print(f"the jobs go on; to stop them: scancel {array}", file=sys.stderr)
         raise
     return [_returned(job, _ending(job.job_id)) for job in jobs]
-
-
-def reported(
-    returned: Sequence[JobReturn], overrides: Sequence[Sequence[str]]
-) -> Sequence[JobReturn]:
-    """Say on stderr which jobs failed and why; Hydra would raise the first and hide the others.
-
-    Raises:
-        JobsFailedError: one did.
-    """
-    shared = set.intersection(*map(set, overrides)) if len(overrides) > 1 else set()
-    failed = 0
-    for job, words in zip(returned, overrides, strict=True):
-        if job.status != JobStatus.COMPLETED:
-            failed += 1
-            error = job._return_value
-            kind = "" if isinstance(error, InputError | JobsFailedError) else type(error).__name__
-            differs = [word for word in filter_overrides(words) if word not in shared]
-            text = [" ".join(differs), kind, " ".join(str(error).split())]
-            print(f"error: {': '.join(filter(None, text))}", file=sys.stderr)
-    if failed:
-        raise JobsFailedError(
-            f"{failed} of {len(returned)} jobs failed, see above; "
-            "the same command computes what is missing"
-        )
-    return returned
 
 
 def _arguments(overrides: Sequence[Sequence[str]], first: int) -> list[tuple[Any, ...]]:
@@ -258,21 +239,20 @@ def _returned(job: "submitit.Job[JobReturn]", ending: str) -> JobReturn:
     """What a job that is over returned, or why it returned nothing."""
     from submitit.core.utils import FailedJobError, UncompletedJobError
 
+    if job.paths.result_pickle.exists():
+        try:
+            found: JobReturn = job.results()[0]
+            return found
+        except (FailedJobError, UncompletedJobError) as error:
+            text = str(error).partition("You can check full logs")[0].strip("\n -")
+            ending = text.splitlines()[-1]
     dead = JobReturn()
     dead.status = JobStatus.FAILED
-    if not job.paths.result_pickle.exists():
-        log = job.paths.stderr
-        dead.return_value = JobsFailedError(f"job {job.job_id} died ({ending}); its log is {log}")
-        return dead
-    try:
-        found: JobReturn = job.results()[0]
-    except (FailedJobError, UncompletedJobError) as error:
-        last = str(error).partition("You can check full logs")[0].strip("\n -").splitlines()[-1]
-        dead.return_value = JobsFailedError(
-            f"job {job.job_id} failed ({last}); its log is {job.paths.stderr}"
-        )
-        return dead
-    return found
+    dead.return_value = JobDiedError(
+        f"job {job.job_id} died ({ending}); its log is {job.paths.stderr}"
+    )
+    print(f"error: {dead._return_value}", file=sys.stderr)
+    return dead
 
 
 def _answer(*command: str) -> str:

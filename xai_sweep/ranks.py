@@ -1,10 +1,10 @@
 """Several processes for one job, one per device, which Lightning joins to a group."""
 
-import ctypes
 import os
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Collection
 from multiprocessing import get_context
@@ -20,8 +20,6 @@ from xai_sweep.errors import InputError
 
 # Seconds that a rank which is told to stop has to write down what it has.
 _LAST_WORDS = 60.0
-# From Linux' sys/prctl.h.
-_PR_SET_PDEATHSIG = 1
 _INTERRUPTED = 130
 
 
@@ -29,8 +27,13 @@ class RankError(ChildProcessError):
     """A process of the job is gone; what it wrote stays, and the next call computes the rest."""
 
 
-def in_ranks(count: int, work: Callable[..., None], *arguments: Any) -> None:
-    """Call ``work(rank, *arguments)`` in so many new processes, and wait until all are done.
+def in_ranks(
+    count: int,
+    work: Callable[..., None],
+    *arguments: Any,
+    heed: Callable[[int, Any], None] = lambda rank, news: None,
+) -> None:
+    """Call ``work(rank, tell, *arguments)`` in so many new processes, and wait until all are done.
 
     In each of them Lightning's `LightningEnvironment` finds its rank. Lightning by itself would
     start the script again, which under ``-m`` is the whole sweep, each time in another folder.
@@ -41,6 +44,8 @@ def in_ranks(count: int, work: Callable[..., None], *arguments: Any) -> None:
         count: how many.
         work: a function of a module; it may raise `InputError`.
         arguments: what can be pickled.
+        heed: called here with the rank, and with what it gives to `tell`, which is never None and
+            no exception.
 
     Raises:
         InputError: a rank raised it.
@@ -67,8 +72,11 @@ def in_ranks(count: int, work: Callable[..., None], *arguments: Any) -> None:
         while busy:
             for pipe in wait(list(busy)):
                 assert isinstance(pipe, Connection)
-                _take_answer(pipe, ranks[pipe])
-                busy.remove(pipe)
+                news = _received(pipe, ranks[pipe])
+                if news is None:
+                    busy.remove(pipe)
+                else:
+                    heed(list(ranks).index(pipe), news)
         for pipe in ranks:
             pipe.send("all are done")
         _join(ranks.values())
@@ -84,10 +92,11 @@ def _rank(
     arguments: tuple[Any, ...],
 ) -> None:
     rank, count, port = where
-    _end_with_the_job()
     if sys.platform != "win32":
         # SLURM sends a job's warning to all its processes; only the first knows what to do.
         signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    all_are_done = threading.Event()
+    threading.Thread(target=_listen, args=(pipe, all_are_done), daemon=True).start()
     os.environ |= {
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
@@ -96,15 +105,24 @@ def _rank(
     }
     torch.set_num_threads(max(1, torch.get_num_threads() // count))
     try:
-        answer = _answer(work, rank, *arguments)
+        answer = _answer(work, rank, pipe.send, *arguments)
         pipe.send(answer)
-        # The group lives in the first rank, so that nobody may leave before all are done.
-        if answer is None:
-            pipe.recv()
-    except (KeyboardInterrupt, EOFError, ConnectionError):  # told to stop, or the job is gone
+    except (KeyboardInterrupt, ConnectionError):  # told to stop, or the job is gone
         sys.exit(_INTERRUPTED)
+    if answer is None:
+        # The group lives in the first rank, so that nobody may leave before all are done.
+        all_are_done.wait()
     if dist.is_initialized():
         dist.destroy_process_group()
+
+
+def _listen(pipe: Connection, all_are_done: threading.Event) -> None:
+    """Hear that all are done, or stop because the job's own process is gone, even by SIGKILL."""
+    try:
+        pipe.recv()
+    except (EOFError, OSError):
+        os.kill(os.getpid(), signal.SIGTERM)
+    all_are_done.set()
 
 
 def _answer(work: Callable[..., None], *arguments: Any) -> InputError | None:
@@ -115,9 +133,14 @@ def _answer(work: Callable[..., None], *arguments: Any) -> InputError | None:
     return None
 
 
-def _take_answer(pipe: Connection, process: BaseProcess) -> None:
+def _received(pipe: Connection, process: BaseProcess) -> object:
+    """What a rank says; None when it is done.
+
+    Raises:
+        InputError, RankError, KeyboardInterrupt: see `in_ranks`.
+    """
     try:
-        answer = pipe.recv()
+        news = pipe.recv()
     except (EOFError, ConnectionError):
         process.join()
         code = process.exitcode or 0
@@ -127,8 +150,9 @@ def _take_answer(pipe: Connection, process: BaseProcess) -> None:
         raise RankError(
             f"trainer=ddp: {process.name} {how}; the same command computes what is missing"
         ) from None
-    if answer is not None:
-        raise answer
+    if isinstance(news, InputError):
+        raise news
+    return news
 
 
 def _join(processes: Collection[BaseProcess]) -> None:
@@ -149,13 +173,6 @@ def _stop(processes: Collection[BaseProcess]) -> None:
 
 def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
-
-
-def _end_with_the_job() -> None:
-    """Be told to stop when the job's own process dies, even by SIGKILL."""
-    if sys.platform == "linux":
-        # Its parent is the server that forks, which ends when the job does.
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _free_port() -> int:

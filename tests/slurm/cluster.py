@@ -9,11 +9,13 @@ can reach it, and that nothing is left when it ends, however it ends.
 import fcntl
 import os
 import secrets
+import signal
 import socket
 import struct
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 # From Linux' sys/ioctl.h and net/if.h.
@@ -153,9 +155,12 @@ class Cluster:
             self.ask("scontrol", "update", f"NodeName={node}", "State=RESUME")
 
     def lose(self, node: str) -> None:
-        """Let a node die; whoever calls this kills what ran on it."""
+        """Let a node die, with all that runs on it."""
+        jobs = self.ask("squeue", f"--nodelist={node}", "--noheader", "--format=%A").split()
         self._nodes[node].kill()
         self._nodes[node].wait()
+        for process in _processes_of(jobs):
+            os.kill(process, signal.SIGKILL)
         self.ask("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=lost")
 
     def bring_back(self, node: str) -> None:
@@ -234,6 +239,19 @@ class Cluster:
                 )
                 raise ClusterError(f"ended: {gone or 'none'}, or too slow\n{logs}")
             time.sleep(0.1)
+
+
+def _processes_of(jobs: Sequence[str]) -> list[int]:
+    """What runs for some jobs, and SLURM's own processes that watch it."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            command = (folder / "cmdline").read_bytes().decode(errors="replace")
+            variables = (folder / "environ").read_bytes().decode(errors="replace").split("\0")
+            for job in jobs:
+                if f"SLURM_JOB_ID={job}" in variables or f"slurmstepd: [{job}." in command:
+                    found.append(int(folder.name))
+    return found
 
 
 def _bring_up_network() -> None:

@@ -9,10 +9,12 @@ command -v apt-get >/dev/null || missing "needs apt-get, that is Debian or Ubunt
 unshare --net --pid --fork true 2>/dev/null ||
     missing "may not make a network of its own: in a container, allow CAP_SYS_ADMIN (--privileged)"
 
-for program in sbatch slurmctld slurmd slurmdbd munged mariadbd; do
+for program in sbatch slurmctld slurmd slurmdbd munged mariadbd mariadb-install-db mariadb; do
     command -v "$program" >/dev/null || absent=1
 done
 [[ -v absent ]] || exit 0
+# Of the database only the programs, which make no data and start nothing.
+packages=(slurm-wlm munge slurmdbd mariadb-server-core mariadb-client-core)
 
 # Debian starts what it installs unless this file says no.
 policy=/usr/sbin/policy-rc.d
@@ -23,5 +25,5 @@ if [[ ! -e $policy ]]; then
 fi
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq || missing "apt-get update fails; are Debian's packages reachable?"
-apt-get install -qq --no-install-recommends slurm-wlm munge slurmdbd mariadb-server >/dev/null ||
-    missing "apt-get cannot install slurm-wlm, munge, slurmdbd and mariadb-server"
+apt-get install -qq --no-install-recommends "${packages[@]}" >/dev/null ||
+    missing "apt-get cannot install ${packages[*]}"

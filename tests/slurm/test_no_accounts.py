@@ -19,7 +19,7 @@ def test_a_dead_job_is_told_without_accounts(sweep: Callable[..., Sweep]) -> Non
     made.until(lambda: set(made.held()) == {"0", "1"})
     os.kill(made.held()["0"], signal.SIGKILL)
     made.release()
-    assert made.finish(patience=120) == 2
+    assert made.finish(patience=300) == 1
     assert f"job {array}_0 died (it left the queue); its log is " in made.said()
-    assert "1 of 2 jobs failed" in made.said()
+    assert "1 failed; the same command again computes what is missing" in made.said()
     assert set(made.rows()["explainer"]) == {"sobel"}

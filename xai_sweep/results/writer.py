@@ -88,7 +88,7 @@ class CellWriter:
             RuntimeError: the cell does not hold every image; it must not be declared complete.
         """
         self.flush()
-        if self._lost and self.folder.lease is not None:
+        if self.folder.lease is not None:
             self.folder.lease.check()
         counts = self.folder.counts()
         if counts["images"] != expected:
