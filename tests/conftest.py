@@ -1,5 +1,10 @@
+import os
+
 import pytest
 import torch
+
+# A developer's own setting would turn every one-line error into a traceback.
+os.environ.pop("HYDRA_FULL_ERROR", None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

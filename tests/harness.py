@@ -24,8 +24,6 @@ def call(results: Path, *words: str) -> int:
     """`python run.py results=RESULTS WORDS...`; returns the exit code."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["run.py", *words, f"results={results}"])
-        # one_line_errors sets it, and a test's process has many lives.
-        patch.setenv("HYDRA_FULL_ERROR", "0")
         try:
             cli.run()
         except SystemExit as leaving:

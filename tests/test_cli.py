@@ -1,6 +1,7 @@
 """What a person reads when something is wrong, and what `--help` says."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -218,7 +219,6 @@ def test_the_console_script(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["xai-sweep", *words])
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
     try:
         cli.main()
         found = 0
@@ -227,6 +227,7 @@ def test_the_console_script(
     printed = capsys.readouterr()
     assert found == code
     assert said in printed.out + printed.err
+    assert "HYDRA_FULL_ERROR" not in os.environ  # programs started from here have errors in a line
 
 
 def test_a_report_of_several_curves(

@@ -15,7 +15,6 @@ def preflight(
 ) -> tuple[int, str, str]:
     """Exit code, what was printed, and what went to stderr."""
     monkeypatch.setattr(sys, "argv", ["xai-sweep", "preflight", *words])
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
     capsys.readouterr()
     try:
         cli.main()

@@ -119,7 +119,6 @@ def test_without_heatmaps_one_line_says_which_option_keeps_them(
 ) -> None:
     store(tmp_path, {1.0: {}})
     monkeypatch.setattr(sys, "argv", ["xai-sweep", "representatives", str(tmp_path)])
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
     with pytest.raises(SystemExit, match="2"):
         cli.main()
     (line,) = capsys.readouterr().err.splitlines()

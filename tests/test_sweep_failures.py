@@ -39,7 +39,6 @@ def retry(results: Path, *words: str) -> int:
     """`xai-sweep retry RESULTS WORDS...`; returns the exit code."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["xai-sweep", "retry", str(results), *words])
-        patch.setenv("HYDRA_FULL_ERROR", "0")
         try:
             cli.main()
         except SystemExit as leaving:

@@ -29,7 +29,6 @@ def say(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     def said(*words: object) -> tuple[int, str]:
         capsys.readouterr()
         monkeypatch.setattr(sys, "argv", ["xai-sweep", *map(str, words)])
-        monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
         monkeypatch.setenv("COLUMNS", "120")
         try:
             cli.main()

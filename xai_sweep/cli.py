@@ -180,7 +180,8 @@ def one_line_errors() -> Iterator[None]:
 
     Faults of the program keep their traceback. So does everything if HYDRA_FULL_ERROR=1.
     """
-    full = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    before = os.environ.get("HYDRA_FULL_ERROR")
+    full = before == "1"
     # Otherwise Hydra prints several lines and leaves by itself.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
@@ -197,3 +198,8 @@ def one_line_errors() -> Iterator[None]:
     except KeyboardInterrupt:
         print("interrupted: the same command goes on from here", file=sys.stderr)
         sys.exit(130)
+    finally:  # the next call in this process gets its errors in one line too
+        if before is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = before

@@ -36,7 +36,6 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stub]:
 def sync(*words: str) -> int:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["xai-sweep", "wandb-sync", *words])
-        patch.setenv("HYDRA_FULL_ERROR", "0")
         patch.setenv("COLUMNS", "200")
         with pytest.raises(SystemExit) as leaving:
             cli.main()
