@@ -157,7 +157,7 @@ def test_a_fault_of_the_program_is_a_failure_too(
     assert "Traceback" not in told
     assert all("closing" in each.traceback and not each.is_input for each in failures(tmp_path))
     # The rows were there already.
-    monkeypatch.setattr(compute, "_predict", None)
+    monkeypatch.setattr(compute, "predict", None)
     assert retry(tmp_path) == 0
     assert curves(tmp_path) == ALL
 
