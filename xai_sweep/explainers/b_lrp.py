@@ -31,7 +31,7 @@ class BLRP(Explainer):
     `BoundBLRP.percentiles` gives several of the same draws. Without seeds every image takes seed 0.
 
     Source: Bykov et al. 2020, "How much can I trust you? Quantifying uncertainties in explaining
-    neural networks", which also shows the percentiles 5, 25, 50, 75 and 95.
+    neural networks", whose heatmaps are percentiles of such a distribution.
 
     Attributes:
         posterior: ``dropout``, the network's own dropout layers, left on (Gal and Ghahramani

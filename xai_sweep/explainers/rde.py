@@ -33,17 +33,17 @@ class RDE(Explainer):
     the size of the image. The mask is the heatmap.
 
     D is estimated with new noise in every step, and its gradient followed by Adam from the full
-    mask (as in Kolek et al. 2022, "A rate-distortion framework for explaining black-box model
-    decisions"); the paper propagates mean and variance of the noise through the layers instead.
-    Without seeds every image takes seed 0.
+    mask, for any differentiable network, as the framework is put by Kolek et al. 2021, "A
+    rate-distortion framework for explaining black-box model decisions", arXiv:2110.08252. Blocks,
+    units and defaults are this package's. Without seeds every image takes seed 0.
 
     Source: Macdonald et al. 2019, "A rate-distortion framework for explaining neural network
-    decisions", section 3.
+    decisions".
 
     Attributes:
         sparsity: what the whole image costs, in units of the distortion by noise alone.
-        block: side of the squares that share a value of the mask, in pixels. 1 is the paper's
-            mask; many such masks are equally good, so that one of few steps is mostly chance.
+        block: side of the squares that share a value of the mask, in pixels. 1 is a mask of
+            single pixels; many such are equally good, so that one of few steps is mostly chance.
         steps: of the optimisation.
         samples: noisy images per step.
         step_size: how far a value of the mask goes in a step, about.
