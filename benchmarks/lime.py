@@ -40,7 +40,7 @@ ANGLES = (0.5, 1.0, 5.0, 10.0)
 BATCHES = {"cpu": (4, 8, 16), "cuda": (64, 256)}
 PACKAGE_BATCHES = {"cpu": (4, 10, 32), "cuda": (10, 32, 256)}
 LAYOUTS = {"default": torch.contiguous_format, "channels_last": torch.channels_last}
-SIZES = (384, 512, 640, 768, 896, 1000)
+SIZES = (512, 640, 704, 768, 800, 832, 864, 896, 1000)
 
 Call = Callable[[], object]
 

@@ -6,35 +6,8 @@ into this file whenever a Hydra program of the environment starts, so that is im
 
 from collections.abc import Sequence
 from importlib.util import find_spec
-from typing import Any
 
 from hydra.core.utils import JobReturn
-from hydra.plugins.launcher import Launcher
-
-if find_spec("hydra_plugins.hydra_joblib_launcher"):
-    from hydra_plugins.hydra_joblib_launcher import joblib_launcher
-
-    class JoblibLauncher(joblib_launcher.JoblibLauncher):
-        """Several processes on this machine."""
-
-else:
-
-    class JoblibLauncher(Launcher):  # type: ignore[no-redef]
-        """Stands where the plugin is missing."""
-
-        def __init__(self, **_: Any) -> None:
-            """Hydra would wrap an error from here."""
-
-        def setup(self, **_: Any) -> None:
-            """See `Launcher.setup`."""
-            from xai_sweep.errors import InputError
-            from xai_sweep.launching import needs
-
-            raise InputError("hydra/launcher", "joblib", needs("joblib"))
-
-        # Never reached, but without it this is no plugin to Hydra.
-        launch = setup  # type: ignore[assignment]
-
 
 if find_spec("hydra_plugins.hydra_submitit_launcher"):
     from hydra_plugins.hydra_submitit_launcher import submitit_launcher

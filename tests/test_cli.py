@@ -206,6 +206,8 @@ def test_the_configuration_can_be_seen(tmp_path: Path, capsys: pytest.CaptureFix
     [
         ([], 0, "xai-sweep run --help"),
         (["--help"], 0, "xai-sweep report RESULTS"),
+        (["report", "--help"], 0, "xai-sweep report RESULTS"),
+        (["status", "nowhere", "-h"], 0, "xai-sweep status RESULTS"),
         (["fly"], 2, "error: fly: must be run, report, status, verify, compact, prune, rep"),
         (["report", "nowhere"], 2, "error: path=nowhere: "),
         (["representatives", "nowhere"], 2, "error: path=nowhere: "),

@@ -91,7 +91,7 @@ def test_without_its_plugin_a_launcher_says_which_extra(
 def test_an_unknown_launcher(tmp_path: Path) -> None:
     done = run(tmp_path, "hydra/launcher=pbs")
     assert done.returncode == 2
-    expected = "must be one of joblib, local, slurm, slurm_gpu, basic"
+    expected = "must be one of local, slurm, slurm_gpu, basic, joblib"
     assert done.stderr == f"error: hydra/launcher=pbs: {expected}\n"
 
 

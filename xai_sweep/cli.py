@@ -104,6 +104,8 @@ def main() -> None:
         case ["run", *_]:
             del sys.argv[1]
             run()
+        case [] | [*_, "-h" | "--help"]:
+            print(USAGE)
         case ["report", results]:
             with one_line_errors():
                 from xai_sweep.report import report_folder
@@ -135,8 +137,6 @@ def main() -> None:
                 from xai_sweep.tracking.wandb_sync import wandb_sync
 
                 sys.exit(1 if wandb_sync(folders, unfinished="--unfinished" in words) else 0)
-        case [] | ["-h"] | ["--help"]:
-            print(USAGE)
         case words:
             commands = (
                 "run, report, status, verify, compact, prune, representatives, retry or wandb-sync "

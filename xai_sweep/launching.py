@@ -24,8 +24,8 @@ from xai_sweep.errors import InputError
 if TYPE_CHECKING:
     import submitit
 
-# Entries of other packages that ours build upon, and the extra that brings them.
-EXTRAS = {"submitit_slurm": "slurm", "submitit_local": "slurm"}
+# Entries of other packages, which ours build upon, and the extra that brings them.
+EXTRAS = {"joblib": "joblib", "submitit_slurm": "slurm", "submitit_local": "slurm"}
 # Threads for the cores that a job was given. Since SLURM 22.05 `srun` does not take over their
 # number from the batch job.
 _SETUP = (

@@ -32,7 +32,7 @@ def one_line(error: Exception) -> str:
             chosen = [word for word in sys.argv if word.startswith(f"{group}=")]
             return f"{chosen[-1] if chosen else group}: {needs(EXTRAS[entry])}"
         if names := entries(group):
-            names += ["basic"] if group == "hydra/launcher" else []
+            names += ["basic", "joblib"] if group == "hydra/launcher" else []
             return f"{group}={entry}: must be one of {', '.join(names)}"
     if isinstance(error, OverrideParseException):
         return f"{error.override}: must be key=value; quote a value with odd characters in it"

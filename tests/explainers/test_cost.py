@@ -20,6 +20,12 @@ register()
 YAMLS = sorted(path.stem for path in (CONF / "explainer").glob("*.yaml"))
 
 
+CONVOLUTIONS = (
+    *(aten.convolution.default, aten.conv2d.default, aten.conv_transpose2d.input),
+    torch.ops.mkldnn._convolution_pointwise.default,
+)
+
+
 class Passes(TorchDispatchMode):
     """Counts images that enter the first layer, and gradients or relevance that leave it.
 
@@ -36,7 +42,7 @@ class Passes(TorchDispatchMode):
         self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        if func in (aten.convolution.default, aten.conv2d.default, aten.conv_transpose2d.input):
+        if func in CONVOLUTIONS:
             self.forwards += len(result) * (args[0].shape[1] == 3)
             self.backwards += len(result) * (result.shape[1] % 3 == 0)
         elif func is aten.convolution_backward.default and result[0] is not None:

@@ -6,7 +6,8 @@ from torch import fx, nn
 from xai_sweep.explainers import Explainer, IntegratedGradients, Occlusion, SmoothGrad
 from xai_sweep.models import Classifier, load
 from xai_sweep.models.capture import capture
-from xai_sweep.models.folded import folded, folded_at, quickest
+from xai_sweep.models.folded import folded, folded_at
+from xai_sweep.models.quickest import quickest
 
 aten = torch.ops.aten
 

@@ -14,7 +14,7 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from xai_sweep.models.classifier import Classifier, check_targets, evaluating
-from xai_sweep.models.folded import quickest
+from xai_sweep.models.quickest import quickest
 
 
 @runtime_checkable
@@ -153,7 +153,7 @@ def pixel_gradients(
         InputError: a target that is not a class of the network.
     """
     with evaluating(classifier.module), differentiable(images) as pixels:
-        network = quickest(classifier, images) if often else classifier.module
+        network = quickest(classifier, images, gradients=True) if often else classifier.module
         # A network may begin with an operation in place, which a leaf does not allow.
         return target_gradients(network(pixels.clone()), pixels, targets)
 

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from xai_sweep.explainers.base import target_scores
 from xai_sweep.models.classifier import Classifier, evaluating
-from xai_sweep.models.folded import quickest
+from xai_sweep.models.quickest import quickest
 
 # Perturbed images in one forward pass: CPUs are fastest with few, and GPUs have room for many.
-AT_ONCE = {"cpu": 8, "cuda": 256}
+AT_ONCE = {"cpu": 4, "cuda": 256}
 
 
 def perturbed_scores(

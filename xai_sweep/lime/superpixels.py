@@ -4,6 +4,7 @@ import hashlib
 import inspect
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -94,19 +95,24 @@ class SuperpixelFinder:
     def of_photo(self, photo: Float64[np.ndarray, "h w c"]) -> Int64[np.ndarray, "h w"]:
         """The superpixels of one image, see `as_photo`."""
         key = hashlib.blake2b(repr(photo.shape).encode() + photo.tobytes()).digest()
-        if key not in self._found:
+        # Taken out and put back last; other threads do the same meanwhile.
+        found = self._found.pop(key, None)
+        if found is None:
             labels = _FINDERS[self.segmentation](photo, **self.options)
             # slic counts from 1, and constant images have gaps.
             _, numbered = np.unique(labels, return_inverse=True)
-            self._found[key] = numbered.reshape(labels.shape).astype(np.int64)
-            if len(self._found) > _KEPT:
-                self._found.popitem(last=False)
-        self._found.move_to_end(key)
-        return self._found[key]
+            found = numbered.reshape(labels.shape).astype(np.int64)
+        self._found[key] = found
+        if len(self._found) > _KEPT:
+            self._found.popitem(last=False)
+        return found
 
     def __call__(self, pixels: Float[Tensor, "b c h w"]) -> Int64[Tensor, "b h w"]:
         """The superpixels of images in [0, 1], on the images' device."""
-        found = [self.of_photo(as_photo(image)) for image in pixels]
+        photos = [as_photo(image) for image in pixels]
+        # scikit-image lets other threads compute meanwhile.
+        with ThreadPoolExecutor(torch.get_num_threads()) as threads:
+            found = [*threads.map(self.of_photo, photos)]
         return torch.from_numpy(np.stack(found)).to(pixels.device)
 
 

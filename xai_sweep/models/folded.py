@@ -1,17 +1,16 @@
 """The same network in fewer operations, for methods that ask it often."""
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from xai_sweep.errors import InputError
 from xai_sweep.models.capture import Captured, capture
 from xai_sweep.models.classifier import Classifier
 
@@ -42,7 +41,6 @@ class _Folded:
 
 
 _known: WeakKeyDictionary[Captured, dict[bool, _Folded]] = WeakKeyDictionary()
-_no_graphs: WeakSet[nn.Module] = WeakSet()
 
 
 def folded(
@@ -74,24 +72,6 @@ def folded_at(captured: Captured, node: fx.Node) -> tuple[fx.GraphModule, fx.Nod
         return captured.graph, node
     name = found.taken.get(node.name, node.name)
     return found.graph, next(each for each in found.graph.graph.nodes if each.name == name)
-
-
-def quickest(
-    classifier: Classifier, images: Float[Tensor, "b c h w"]
-) -> Callable[[Tensor], Tensor]:
-    """What computes the logits of such images fastest.
-
-    The folded graph; or the module itself, which must be in evaluation mode then, in double
-    precision or if it cannot be captured.
-    """
-    module: nn.Module = classifier.module
-    if images.dtype == torch.float64 or module in _no_graphs:
-        return module
-    try:
-        return folded(classifier, images)
-    except InputError:  # nobody needs the graph here
-        _no_graphs.add(module)
-        return module
 
 
 def _made(captured: Captured, in_place: bool) -> _Folded:
@@ -130,8 +110,8 @@ def _take_in(graph: fx.GraphModule, norm: fx.Node, name: str) -> bool:
     if convolution.target is not aten.conv2d.default or len(convolution.users) > 1:
         return False
     bias = convolution.args[2] if len(convolution.args) > 2 else None
-    own = _constants(graph, [convolution.args[1], bias])
-    of_norm = _constants(graph, norm.args[1:5])
+    own = constants(graph, [convolution.args[1], bias])
+    of_norm = constants(graph, norm.args[1:5])
     if own is None or of_norm is None:
         return False
     scale, shift, mean, variance = of_norm
@@ -160,7 +140,7 @@ def _double(tensors: Iterable[Tensor | None]) -> list[Any]:
     return [None if tensor is None else tensor.detach().double() for tensor in tensors]
 
 
-def _constants(graph: fx.GraphModule, args: Iterable[Any]) -> list[Tensor | None] | None:
+def constants(graph: fx.GraphModule, args: Iterable[Any]) -> list[Tensor | None] | None:
     """The tensors behind these arguments; None if one of them is computed."""
     found: list[Tensor | None] = []
     for arg in args:
