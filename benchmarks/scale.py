@@ -1,12 +1,13 @@
 """What a sweep costs when it is large: images, cells, rows.
 
-    python benchmarks/scale.py [--images 64 512 4096] [--cells 2000] [--rows 10000000]
+    python benchmarks/scale.py [--images 64 512 4096] [--cells 2000] [--points 500] [--rows N]
 
 Images: whole jobs on small images with a small network, each in a process of its own after a
 warm-up job, so that imports are paid; seconds per image and peak memory. Cells: how long `status`
 takes, and how long a job takes to see that a cell is complete, or to take the lease of one that is
-not. Rows: synthetic cells of 50,000 images x 4 ranks, read back with filters, as many shards and
-compacted.
+not. Again: what one more complete point of a grid costs the same command, from composing its
+configuration to its line in the table. Rows: synthetic cells of 50,000
+images x 4 ranks, read back with filters, as many shards and compacted.
 """
 
 import argparse
@@ -91,22 +92,24 @@ def photos(folder: Path, count: int) -> Path:
     return folder
 
 
+def sweep(work: Path, name: str, images: int, *words: str) -> float:
+    """Seconds of a sweep in this process over so many small images."""
+    if not (data := work / f"{name}-photos").exists():
+        photos(data, images)
+        torch.save(Small().state_dict(), work / "net.pt")
+    sys.argv = [
+        *("run.py", *words, f"results={work / name}", f"data.root={data}"),
+        *("data=folder", "model=checkpoint", f"model.path={work / 'net.pt'}"),
+        *("model.architecture=scale:Small", f"model.size={PIXELS}"),
+        *("explainer=saliency", "logger=none", "pictures=false", "batch_size=16"),
+    ]
+    return timed(run)[0]
+
+
 def job(work: Path, count: int) -> None:
     """In a process of its own: seconds and peak memory in MiB of a job on so many images."""
-    torch.save(Small().state_dict(), work / "net.pt")
-
-    def call(name: str, images: int) -> float:
-        data = photos(work / f"{name}-photos", images)
-        sys.argv = [
-            *("run.py", f"results={work / name}", f"data.root={data}"),
-            *("data=folder", "model=checkpoint", f"model.path={work / 'net.pt'}"),
-            *("model.architecture=scale:Small", f"model.size={PIXELS}"),
-            *("explainer=saliency", "logger=none", "pictures=false", "batch_size=16"),
-        ]
-        return timed(run)[0]
-
-    call("warm-up", 16)
-    seconds = call("measured", count)
+    sweep(work, "warm-up", 16)
+    seconds = sweep(work, "measured", count)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps({"images": count, "seconds": round(seconds, 3), "peak_mib": round(peak)}))
 
@@ -228,6 +231,19 @@ def cells(work: Path, count: int) -> dict[str, object]:
     }
 
 
+def again(work: Path, points: int) -> dict[str, object]:
+    """The same command over points of a grid that are all complete, beside over one of them."""
+    many, one = f"transform.angle=range(1,{points + 1})", "transform.angle=range(1,2)"
+    sweep(work, "again", 1, "-m", many)
+    rounds = [
+        sweep(work, "again", 1, "-m", many) - sweep(work, "again", 1, "-m", one) for _ in range(3)
+    ]
+    return {
+        "points": points,
+        "ms_per_cell": spread([1000 * seconds / (points - 1) for seconds in rounds]),
+    }
+
+
 def reading(root: Path, cell: Cell) -> dict[str, object]:
     """Seconds of filtered loads, and of the same question to DuckDB and polars."""
     science = cell.curve.science
@@ -307,6 +323,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
     parser.add_argument("--images", type=int, nargs="*", default=[64, 512, 4096])
     parser.add_argument("--cells", type=int, default=2000)
+    parser.add_argument("--points", type=int, default=500)
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--job", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -318,6 +335,7 @@ def main() -> None:
             **machine(),
             "images": images(given.images),
             "cells": cells(Path(folder), given.cells),
+            "again": again(Path(folder), given.points),
             "rows": many_rows(Path(folder), given.rows),
         }
     target = Path(__file__).parent / "results" / "scale.json"

@@ -1,6 +1,6 @@
 """A point of the grid: its configuration, composed as Hydra composes that of a job."""
 
-import copy
+import pickle
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -48,7 +48,8 @@ class Composer:
     def __init__(self, loader: ConfigLoader, master: DictConfig) -> None:
         self._loader, self._master = loader, master
         self._parser = OverridesParser.create()
-        self._composed: dict[Overrides, Point] = {}
+        # Also as bytes, from which a copy takes a fifth of the time of a deep one.
+        self._composed: dict[Overrides, tuple[Point, bytes]] = {}
 
     @classmethod
     def of_the_running_job(cls) -> "Composer":
@@ -67,9 +68,10 @@ class Composer:
         values = [word for word in overrides if _VALUE.match(word)]
         rest = tuple(word for word in overrides if not _VALUE.match(word))
         if rest not in self._composed:
-            self._composed[rest] = self._compose(rest)
-        shared = self._composed[rest]
-        cfg = copy.deepcopy(shared.cfg)
+            point = self._compose(rest)
+            self._composed[rest] = point, pickle.dumps(point.cfg)
+        shared, pickled = self._composed[rest]
+        cfg: DictConfig = pickle.loads(pickled)
         try:
             for value in self._parser.parse_overrides(values):
                 OmegaConf.update(cfg, value.key_or_group, value.value(), merge=True)

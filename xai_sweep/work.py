@@ -194,8 +194,7 @@ class _Desk:
         self._forget(asked)
 
     def _rows(self, asked: Asked) -> pd.DataFrame:
-        frames = [load_rows(self.store.cell(cell.folder).path) for cell in asked.cells]
-        return pd.concat(frames, ignore_index=True)
+        return load_rows([self.store.cell(cell.folder).path for cell in asked.cells])
 
     def _forget(self, asked: Asked) -> None:
         """Remove earlier records of failures that no longer hold."""

@@ -40,7 +40,7 @@ _RECOMPUTE = "delete it and run the same command again, which computes what is m
 
 
 def load(
-    path: str | Path,
+    path: str | Path | Sequence[str | Path],
     columns: Sequence[str] | None = None,
     filters: Filters | None = None,
     *,
@@ -49,7 +49,7 @@ def load(
     """The rows of finished cells.
 
     Args:
-        path: a results folder, the folder of one cell, or one parquet file.
+        path: a results folder, the folder of one cell, one parquet file; or several of them.
         columns: only these, in this order; by default all of `xai_sweep.results.schema`.
         filters: only rows for which all of ``[(column, operator, value), ...]`` hold, operators
             as in `pandas.read_parquet`; or a pyarrow expression. Files that cannot hold such rows
@@ -64,13 +64,14 @@ def load(
         InputError: nothing there, no rows, a column that does not exist, another schema version,
             or a damaged shard.
     """
+    paths = [Path(each) for each in ([path] if isinstance(path, str | Path) else path)]
     while True:
-        sources = _sources(Path(path), unfinished)
+        sources = [source for each in paths for source in _sources(each, unfinished)]
         try:
             return _read(sources, columns, filters)
         except (InputError, OSError):
             # Shards may have been merged or completed between the list and the reading.
-            if _sources(Path(path), unfinished) == sources:
+            if [source for each in paths for source in _sources(each, unfinished)] == sources:
                 raise
 
 
