@@ -81,6 +81,7 @@ def test_it_ends_well_and_says_nothing_to_worry_about(done: Done) -> None:
     assert not {"WARNING", "Warning", "ERROR", "Traceback"} & set(
         done.process.stderr.replace(":", " ").split()
     )
+    assert "lightning" not in done.process.stderr.lower()
 
 
 def test_a_row_for_every_image_magnitude_and_rank(rows: pd.DataFrame) -> None:

@@ -3,6 +3,7 @@
 Imports neither torch nor Lightning, so that help and input errors answer at once.
 """
 
+import functools
 from dataclasses import dataclass, fields, is_dataclass
 from pkgutil import resolve_name
 from types import NoneType, UnionType
@@ -99,13 +100,13 @@ def check(cfg: DictConfig) -> None:
     for key in keys:
         if key not in cfg:
             raise InputError(key, "", "is needed and cannot be taken out")
+    metrics = entries("metric")
     for name in cfg.metric:
-        if name not in entries("metric"):
-            raise unknown_key(f"metric.{name}", cfg.metric[name], entries("metric"))
+        if name not in metrics:
+            raise unknown_key(f"metric.{name}", cfg.metric[name], metrics)
         if not isinstance(cfg.metric[name], DictConfig):
             raise InputError(f"metric.{name}", cfg.metric[name], "must keep the keys of its yaml")
-    for folder in CONF.glob("*/*/"):
-        key = f"{folder.parent.name}.{folder.name}"
+    for key in _inner_groups():
         given = OmegaConf.select(cfg, key)
         if isinstance(given, str):  # its content must be in the key of a cell, not its name
             raise InputError(key, given, f"must be given as {key.replace('.', '/')}={given}")
@@ -151,7 +152,19 @@ def composed(overrides: list[str]) -> DictConfig:
 
 def entries(group: str) -> list[str]:
     """The names that a group of the configuration takes; none if there is no such group."""
-    return sorted(file.stem for file in (CONF / group).glob("*.yaml")) if group else []
+    return [*_entries(group)] if group else []
+
+
+# A grid asks for the same at each of its points.
+@functools.cache
+def _entries(group: str) -> tuple[str, ...]:
+    return tuple(sorted(file.stem for file in (CONF / group).glob("*.yaml")))
+
+
+@functools.cache
+def _inner_groups() -> tuple[str, ...]:
+    """Groups inside of groups, as keys of the configuration: ``explainer.rules``."""
+    return tuple(f"{folder.parent.name}.{folder.name}" for folder in CONF.glob("*/*/"))
 
 
 def in_words(annotation: Any) -> str:

@@ -97,6 +97,8 @@ def predict(
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\).*")
+        # Jobs are made by the launcher, ranks by ourselves.
+        warnings.filterwarnings("ignore", message="The `srun` command is available.*")
         trainer: pl.Trainer = build(
             cfg.trainer,
             strategy="ddp" if len(devices) > 1 else "auto",
