@@ -4,6 +4,7 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from rich.console import Console
@@ -11,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from xai_sweep.errors import SomeFailedError
-from xai_sweep.results import Heatmaps, heatmaps, load, manifests, splits, summary
+from xai_sweep.results import Heatmaps, heatmaps, load, manifests, needed_columns, splits, summary
 from xai_sweep.results.failures import FAILURES, Failed
 from xai_sweep.tracking import Tracker
 
@@ -26,9 +27,11 @@ def report_folder(results: str | Path, strips: int = 6) -> None:
     Raises:
         InputError: no folder, or nothing finished in it.
     """
-    show(load(results))
+    finished = manifests(results)
+    metrics = {str(name) for manifest in finished for name in manifest["metrics"]}  # type: ignore[attr-defined]
+    show(load(results, needed_columns(metrics)))
     show_split(splits(results))
-    for curve in sorted({str(manifest["curve"]) for manifest in manifests(results)}):
+    for curve in sorted({str(manifest["curve"]) for manifest in finished}):
         draw(Path(results), curve, strips)
     draw_side_by_side(Path(results))
     print(f"pictures  {Path(results) / FIGURES}")
@@ -137,13 +140,17 @@ def draw(results: Path, curve: str, strips: int) -> dict[str, Path]:
     from xai_sweep import plots
 
     cells = sorted(path.parent for path in (results / "cells").glob(f"{curve}-*/_manifest.json"))
-    target = manifests(cells[0])[0]["science"]["target"]  # type: ignore[index]
-    by_cell = {cell: load(cell) for cell in cells}
-    rows = pd.concat(by_cell.values(), ignore_index=True)
+    of_cell = {cell: manifests(cell)[0] for cell in cells}
+    first: Any = of_cell[cells[0]]
+    rows = load(cells, needed_columns(first["metrics"]))
     folder = results / FIGURES / curve
     pictures = {"curves": plots.save(plots.curves(rows), folder / "curves.png")}
     wanted = _worst(rows)[:strips]
-    kept = {rows["magnitude"].iloc[0]: heatmaps(cell, wanted) for cell, rows in by_cell.items()}
+    kept: dict[Any, Heatmaps | None] = {
+        manifest["magnitude"]: heatmaps(cell, wanted) for cell, manifest in of_cell.items()
+    }
+    # All columns of these few.
+    rows = load(cells, filters=[("image_id", "in", wanted)])
     for image_id in wanted:
         shown = {
             magnitude: maps.select([maps.image_id.index(image_id)])
@@ -151,7 +158,9 @@ def draw(results: Path, curve: str, strips: int) -> dict[str, Path]:
             if maps is not None and image_id in maps.image_id
         }
         if shown:
-            figure = plots.strip(shown, rows[rows["image_id"] == image_id], target=target)
+            figure = plots.strip(
+                shown, rows[rows["image_id"] == image_id], target=first["science"]["target"]
+            )
             name = f"strip-{_safe(image_id)}"
             pictures[name] = plots.save(figure, folder / f"{name}.png")
     return pictures
@@ -171,10 +180,10 @@ def draw_side_by_side(results: Path) -> dict[str, Path]:
         # Of a curve the smallest magnitude is enough: the references are the same.
         first.setdefault(str(manifests(path.parent)[0]["curve"]), path.parent)
     for cell in first.values():
-        rows = load(cell)
         kept = heatmaps(cell)
         if kept is None:
             continue
+        rows = load(cell, filters=[("image_id", "in", kept.image_id)])
         for image_id in kept.image_id:
             of_image = rows[rows["image_id"] == image_id]
             name = f"{of_image['model'].iloc[0]} {of_image['explainer'].iloc[0]}"

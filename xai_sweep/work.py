@@ -19,7 +19,7 @@ from xai_sweep.naming import axes, run_name
 from xai_sweep.notes import Notes
 from xai_sweep.planned import register
 from xai_sweep.report import FIGURES, draw, draw_side_by_side, say, show, track
-from xai_sweep.results import Store
+from xai_sweep.results import Store, needed_columns
 from xai_sweep.results import load as load_rows
 from xai_sweep.results.failures import forget
 from xai_sweep.results.turns import turns
@@ -194,7 +194,8 @@ class _Desk:
         self._forget(asked)
 
     def _rows(self, asked: Asked) -> pd.DataFrame:
-        return load_rows([self.store.cell(cell.folder).path for cell in asked.cells])
+        cells = [self.store.cell(cell.folder).path for cell in asked.cells]
+        return load_rows(cells, needed_columns(self.group.cfg.metric))
 
     def _forget(self, asked: Asked) -> None:
         """Remove earlier records of failures that no longer hold."""

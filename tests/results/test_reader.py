@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from xai_sweep.errors import InputError
-from xai_sweep.results import Store, heatmaps, load, manifests
+from xai_sweep.plots import curves
+from xai_sweep.results import Store, heatmaps, load, manifests, needed_columns, summary
 from xai_sweep.results.schema import schema
 
 
@@ -206,3 +207,22 @@ def test_heatmaps_of_a_cell_are_merged(root, make_rows, make_heatmaps):
     assert heatmaps(cell.path.parent) is None
     with pytest.raises(InputError, match="no such folder"):
         heatmaps(root / "missing")
+
+
+def test_several_cells_in_the_order_in_which_they_are_named(root):
+    cells = [root / "cells" / name for name in "ba"]
+    expected = pd.concat([load(cell) for cell in cells], ignore_index=True)
+    pd.testing.assert_frame_equal(load(cells), expected)
+    pd.testing.assert_frame_equal(load([str(cell) for cell in cells], ["rank"]), expected[["rank"]])
+
+
+def test_the_columns_that_a_summary_needs(root):
+    rows = load(root)
+    for metrics in (["rmse", "nrmse", "spearman"], ["rmse"], ["ssim"]):
+        left_out = {"rmse", "nrmse", "spearman"}.difference(metrics)
+        needed = rows[needed_columns(metrics)]
+        assert needed.shape[1] < rows.shape[1] / 2
+        expected = summary(rows.drop(columns=left_out))
+        pd.testing.assert_frame_equal(summary(needed), expected)
+        if "rmse" in metrics:
+            assert curves(needed).axes[0].get_title() == curves(rows).axes[0].get_title()

@@ -12,7 +12,7 @@ from xai_sweep.results.representatives import Pick, explanation_matrix, submodul
 from xai_sweep.results.schema import schema
 from xai_sweep.results.split import split, splits
 from xai_sweep.results.store import Store
-from xai_sweep.results.summary import first_predictions, summary
+from xai_sweep.results.summary import first_predictions, needed_columns, summary
 
 __all__ = [
     "Heatmaps",
@@ -25,6 +25,7 @@ __all__ = [
     "heatmaps",
     "load",
     "manifests",
+    "needed_columns",
     "schema",
     "split",
     "splits",

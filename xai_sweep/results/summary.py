@@ -1,5 +1,7 @@
 """Tables over rows. The image is the unit: first the mean within an image, then over images."""
 
+from collections.abc import Collection
+
 import pandas as pd
 
 from xai_sweep.errors import InputError
@@ -7,6 +9,15 @@ from xai_sweep.errors import InputError
 _CELL = ["data", "model", "explainer", "transform", "parameter", "magnitude"]
 _MEANS = ["rmse", "nrmse", "spearman"]
 CLEAN = "clean"
+_NEEDED = (*_CELL, "image_id", "rank", "flipped", *_MEANS, "rmse_interpolation", "error")
+
+
+def needed_columns(metrics: Collection[str]) -> list[str]:
+    """The columns that `summary` and `plots.curves` look at, of rows with these metrics.
+
+    They are few, which counts where there are millions of rows.
+    """
+    return [name for name in _NEEDED if name not in _MEANS or name in metrics]
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
