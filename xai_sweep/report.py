@@ -146,6 +146,8 @@ def draw(results: Path, curve: str, strips: int) -> dict[str, Path]:
     folder = results / FIGURES / curve
     pictures = {"curves": plots.save(plots.curves(rows), folder / "curves.png")}
     wanted = _worst(rows)[:strips]
+    if not wanted:
+        return pictures
     kept: dict[Any, Heatmaps | None] = {
         manifest["magnitude"]: heatmaps(cell, wanted) for cell, manifest in of_cell.items()
     }

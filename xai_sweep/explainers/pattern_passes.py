@@ -10,6 +10,7 @@ from torch import Tensor
 from xai_sweep.errors import InputError
 from xai_sweep.explainers.patterns import Moments
 from xai_sweep.lrp import Plan, Propagation
+from xai_sweep.lrp.layers import layout
 from xai_sweep.lrp.rules import Zero
 from xai_sweep.lrp.splits import Proportional, Site, Split, Ways
 from xai_sweep.lrp.steps import Layer
@@ -140,7 +141,7 @@ def through(plan: Plan, weights: Mapping[str, Tensor]) -> Propagation:
     if shapes != {name: weight.shape for name, weight in own.items()}:
         raise InputError("explainer.patterns", f"{len(weights)} layers", "are of another network")
     rules = {
-        name: _Replaced(weight=tensor.to(own[name]).contiguous(memory_format=_layout(own[name])))
+        name: _Replaced(weight=tensor.to(own[name]).contiguous(memory_format=layout(own[name])))
         for name, tensor in weights.items()
     }
     return Propagation(with_layers(plan, rules))
@@ -154,8 +155,3 @@ def with_layers(plan: Plan, rules: Mapping[str, Zero]) -> Plan:
         for step in plan.steps
     ]
     return Plan(plan.flow, tuple(steps))
-
-
-def _layout(weight: Tensor) -> torch.memory_format:
-    is_last = weight.dim() == 4 and weight.is_contiguous(memory_format=torch.channels_last)
-    return torch.channels_last if is_last else torch.contiguous_format

@@ -7,6 +7,7 @@ sum (`apply`) or for the way back (`transpose`), ``sum_k w_jk s_k``.
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
@@ -157,3 +158,9 @@ class Scale(Affine):
             weight=self.weight * factor,
             bias=moved if self.bias is None else self.bias + moved,
         )
+
+
+def layout(weight: Tensor) -> torch.memory_format:
+    """The memory format of a weight."""
+    is_last = weight.dim() == 4 and weight.is_contiguous(memory_format=torch.channels_last)
+    return torch.channels_last if is_last else torch.contiguous_format

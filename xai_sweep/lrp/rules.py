@@ -13,17 +13,15 @@ from typing import ClassVar
 import torch
 
 from xai_sweep.errors import InputError
-from xai_sweep.lrp.splits import (
+from xai_sweep.lrp.rule_splits import (
     AbsoluteSplit,
     AlphaBetaSplit,
     BoxSplit,
     EvenSplit,
     GammaSplit,
     PassSplit,
-    Proportional,
-    Site,
-    Split,
 )
+from xai_sweep.lrp.splits import Proportional, Site, Split
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,7 @@ from torch.fx.passes.shape_prop import ShapeProp
 from xai_sweep.models.folded import constants
 
 aten = torch.ops.aten
-# What `torch.compile` makes of convolutions on a CPU, here without its minutes of compiling.
-# There is no public name for it.
+# What `torch.compile` makes of convolutions on a CPU; there is no public name for it.
 _OPERATIONS = (
     "_convolution_pointwise",
     "_reorder_convolution_weight",
@@ -47,7 +46,7 @@ def packed(
     own = {id(tensor): tensor for tensor in (*graph.parameters(), *graph.buffers())}
     graph = copy.deepcopy(graph, own)
     ShapeProp(graph).propagate(images)
-    for number, node in enumerate(graph.graph.nodes):
+    for number, node in enumerate([*graph.graph.nodes]):
         if node.target is aten.conv2d.default:
             _pack(graph, node, f"packed_{number}", dtype)
     graph.graph.eliminate_dead_code()
