@@ -1,7 +1,12 @@
 import os
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
+
+if TYPE_CHECKING:
+    from xai_sweep.explainers import Explain
+    from xai_sweep.models import Classifier
 
 # A developer's own setting would turn every one-line error into a traceback.
 os.environ.pop("HYDRA_FULL_ERROR", None)
@@ -13,3 +18,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("gpu"):
                 item.add_marker(needs_gpu)
+
+
+@pytest.fixture
+def explained(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Grows by the number of images whenever Grad-CAM is asked."""
+    from xai_sweep.explainers import GradCam
+
+    sizes: list[int] = []
+    bind = GradCam.bind
+
+    def counting(self: GradCam, classifier: "Classifier") -> "Explain":
+        explain = bind(self, classifier)
+
+        def explain_and_count(images: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor:
+            sizes.append(len(images))
+            return explain(images, *rest)
+
+        return explain_and_count
+
+    monkeypatch.setattr(GradCam, "bind", counting)
+    return sizes

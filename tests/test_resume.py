@@ -11,11 +11,8 @@ from pathlib import Path
 
 import pytest
 from harness import FAST, assert_same_science, call, read, rows
-from torch import Tensor
 
 from xai_sweep import compute
-from xai_sweep.explainers import Explain, GradCam
-from xai_sweep.models import Classifier
 from xai_sweep.results import heatmaps
 from xai_sweep.tracking import Wandb
 
@@ -35,25 +32,6 @@ def written(results: Path) -> dict[Path, int]:
     files = [path for path in results.rglob("*") if path.is_file() and "_jobs" not in path.parts]
     lease = re.compile(r"-[0-9a-f]{8}(?=\.(parquet|npz)$)")
     return {path.with_name(lease.sub("", path.name)): path.stat().st_mtime_ns for path in files}
-
-
-@pytest.fixture
-def explained(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Grows by the number of images whenever Grad-CAM is asked."""
-    sizes: list[int] = []
-    bind = GradCam.bind
-
-    def counting(self: GradCam, classifier: Classifier) -> Explain:
-        explain = bind(self, classifier)
-
-        def explain_and_count(images: Tensor, *rest: Tensor) -> Tensor:
-            sizes.append(len(images))
-            return explain(images, *rest)
-
-        return explain_and_count
-
-    monkeypatch.setattr(GradCam, "bind", counting)
-    return sizes
 
 
 def test_a_second_call_computes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,5 @@
 """What failed in a job is noted, and the rest goes on."""
 
-import platform
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from typing import Any
 from xai_sweep.asked import Asked
 from xai_sweep.messages import USER_ERRORS, told
 from xai_sweep.packing import OF_THE_SWEEP, Overrides, without
-from xai_sweep.results.failures import Failed, now, record
+from xai_sweep.results.failures import Failed, record
 
 
 class Notes:
@@ -95,8 +94,6 @@ class Notes:
             config=None if config is None else dict(config),
             traceback="".join(format_exception(error)),
             sweep=self._sweep,
-            host=platform.node(),
-            time=now(),
         )
         if self._keeps_going or not is_input:
             self._write(failed)

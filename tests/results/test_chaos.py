@@ -7,12 +7,12 @@ import multiprocessing
 import os
 import random
 import signal
-import subprocess
 import time
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import disks
 import numpy as np
 import pandas as pd
 import pytest
@@ -109,14 +109,8 @@ def test_jobs_that_live_do_not_repeat_each_others_cells(
 
 @pytest.fixture
 def small_disk(tmp_path: Path):
-    """A file system of two megabytes, in memory; only root may mount one."""
-    place = tmp_path / "small"
-    place.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(place)]
-    if os.name != "posix" or os.geteuid() or subprocess.run(command, check=False).returncode:
-        pytest.skip("needs root, to mount a small file system")
-    yield place
-    subprocess.run(["umount", "--lazy", str(place)], check=True)
+    with disks.small_disk(tmp_path / "small", megabytes=2) as place:
+        yield place
 
 
 @pytest.mark.parametrize("free", [0, 4096, 50_000, 200_000, 1_500_000])

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import disks
 import pandas as pd
 import pytest
 from harness import assert_same_science, call, read
@@ -151,14 +152,8 @@ def in_a_process(results: Path, *words: str) -> subprocess.CompletedProcess[str]
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of its own, which a test can fill."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "none", str(folder)]
-    if subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("only root may mount a disk")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    with disks.small_disk(tmp_path / "disk", megabytes=8) as place:
+        yield place
 
 
 @pytest.mark.parametrize("free", [0, 16, 64], ids=lambda free: f"{free}k")

@@ -82,8 +82,7 @@ def _made(captured: Captured, in_place: bool) -> _Folded:
     if in_place not in known or known[in_place].versions != versions:
         # What was made in inference mode could not be differentiated.
         with torch.inference_mode(False), torch.no_grad():
-            # Weights that are not folded stay shared.
-            graph = copy.deepcopy(captured.graph, {id(tensor): tensor for tensor in state})
+            graph = with_the_same_weights(captured.graph)
             known[in_place] = _Folded(versions, graph, _fold(graph, in_place))
     return known[in_place]
 
@@ -138,6 +137,12 @@ def _take_in(graph: fx.GraphModule, norm: fx.Node, name: str) -> bool:
 
 def _double(tensors: Iterable[Tensor | None]) -> list[Any]:
     return [None if tensor is None else tensor.detach().double() for tensor in tensors]
+
+
+def with_the_same_weights(graph: fx.GraphModule) -> fx.GraphModule:
+    """A copy of a graph that shares its tensors."""
+    state = (*graph.parameters(), *graph.buffers())
+    return copy.deepcopy(graph, {id(tensor): tensor for tensor in state})
 
 
 def constants(graph: fx.GraphModule, args: Iterable[Any]) -> list[Tensor | None] | None:

@@ -1,6 +1,5 @@
 """A graph's convolutions as oneDNN likes them: weights in its own layout, rectifiers taken in."""
 
-import copy
 from typing import Any
 
 import torch
@@ -8,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, fx
 from torch.fx.passes.shape_prop import ShapeProp
 
-from xai_sweep.models.folded import constants
+from xai_sweep.models.folded import constants, with_the_same_weights
 
 aten = torch.ops.aten
 # What `torch.compile` makes of convolutions on a CPU; there is no public name for it.
@@ -43,8 +42,7 @@ def packed(
         dtype: what convolutions compute in, see `can_pack`; what is between them is left to
             autocast.
     """
-    own = {id(tensor): tensor for tensor in (*graph.parameters(), *graph.buffers())}
-    graph = copy.deepcopy(graph, own)
+    graph = with_the_same_weights(graph)
     ShapeProp(graph).propagate(images)
     for number, node in enumerate([*graph.graph.nodes]):
         if node.target is aten.conv2d.default:

@@ -20,7 +20,7 @@ from xai_sweep.results.atomic import as_json, replacing
 from xai_sweep.results.cell_folder import MANIFEST, CellFolder
 from xai_sweep.results.content import ContentHash, common_schema, stream
 from xai_sweep.results.lease import Lease, Leases
-from xai_sweep.results.lease_file import Holder
+from xai_sweep.results.lease_file import SILENT_SECONDS, Holder
 from xai_sweep.results.shards import described
 from xai_sweep.results.store import cell_folders
 
@@ -46,7 +46,7 @@ class Compacted:
     skipped: str = ""
 
 
-def compact(results: Path, lease_seconds: float = 60.0) -> Iterator[Compacted]:
+def compact(results: Path, lease_seconds: float = SILENT_SECONDS) -> Iterator[Compacted]:
     """Merge the shards of every complete cell that has several.
 
     Yields:

@@ -8,7 +8,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from traceback import format_exception
@@ -19,6 +19,11 @@ from xai_sweep.results.atomic import read_json, write_json
 FAILURES = "_failures"
 # In the folder of a multirun: its jobs stop at the first failure, and there was one.
 STOPPED = "_stopped"
+
+
+def now() -> str:
+    """As records carry it."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
 @dataclass(frozen=True)
@@ -42,14 +47,14 @@ class Failed:
     what: str
     error: str
     is_input: bool
-    overrides: tuple[tuple[str, ...], ...]
-    curve: str
-    cells: tuple[str, ...]
-    config: dict[str, Any] | None
-    traceback: str
-    sweep: str
-    host: str
-    time: str
+    overrides: tuple[tuple[str, ...], ...] = ()
+    curve: str = ""
+    cells: tuple[str, ...] = ()
+    config: dict[str, Any] | None = None
+    traceback: str = ""
+    sweep: str = ""
+    host: str = field(default_factory=platform.node)
+    time: str = field(default_factory=now)
 
 
 def record(results: Path, failed: Failed) -> Path:
@@ -113,20 +118,8 @@ def lost(error: Exception) -> Failed:
         what="a job that its launcher lost",
         error=" ".join(f"{type(error).__name__}: {error}".split()),
         is_input=False,
-        overrides=(),
-        curve="",
-        cells=(),
-        config=None,
         traceback="".join(format_exception(error)),
-        sweep="",
-        host=platform.node(),
-        time=now(),
     )
-
-
-def now() -> str:
-    """As records carry it."""
-    return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
 def _path(results: Path, failed: Failed) -> Path:

@@ -14,6 +14,8 @@ from xai_sweep.results.process import machine, started
 
 LEASES = "_lease-*.json"
 DRAFTS = "_lease-*.draft"
+# Without a heartbeat for so long an owner counts as dead, if nobody says otherwise.
+SILENT_SECONDS = 60.0
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from xai_sweep.results.atomic import TEMPORARY, read_json
 from xai_sweep.results.cell_folder import MANIFEST, CellFolder
 from xai_sweep.results.lease import Leases
-from xai_sweep.results.lease_file import DRAFTS, LEASES, Holder, holder, server_time
+from xai_sweep.results.lease_file import DRAFTS, LEASES, SILENT_SECONDS, Holder, holder, server_time
 from xai_sweep.results.plans import plan_files
 from xai_sweep.results.status import failed_cells
 from xai_sweep.results.store import CELLS, cell_folders
@@ -28,7 +28,7 @@ class Leftover:
     why: str
 
 
-def leftovers(results: Path, numbers: int, lease_seconds: float = 60.0) -> list[Leftover]:
+def leftovers(results: Path, numbers: int, lease_seconds: float = SILENT_SECONDS) -> list[Leftover]:
     """Temporary files, dead leases, orphans, cells of other numbers, plans that are carried out.
 
     Cells that a job holds are left out, and so are young temporary files outside of cells.
@@ -69,7 +69,9 @@ def leftovers(results: Path, numbers: int, lease_seconds: float = 60.0) -> list[
     return found
 
 
-def remove(results: Path, found: Sequence[Leftover], lease_seconds: float = 60.0) -> list[Leftover]:
+def remove(
+    results: Path, found: Sequence[Leftover], lease_seconds: float = SILENT_SECONDS
+) -> list[Leftover]:
     """Remove leftovers.
 
     Returns:

@@ -12,14 +12,11 @@ import pyarrow.parquet as pq
 
 from xai_sweep.results.atomic import read_json
 from xai_sweep.results.cell_folder import MANIFEST, CellFolder
-from xai_sweep.results.lease_file import Holder, holder, server_time
+from xai_sweep.results.failures import FAILURES
+from xai_sweep.results.lease_file import SILENT_SECONDS, Holder, holder, server_time
 from xai_sweep.results.plans import Planned, read_plans
 from xai_sweep.results.shards import damaged_shards
 from xai_sweep.results.store import CELLS, check_version
-
-FAILURES = "_failures"
-# If a lease does not say when its owner counts as dead.
-_SILENT_SECONDS = 60.0
 
 State = Literal["done", "running", "failed", "missing"]
 STATES: tuple[State, ...] = ("done", "running", "failed", "missing")
@@ -117,7 +114,7 @@ def _cell(
     held = holder(folder) if any(name.startswith("_lease-") for name in names) else None
     begun = any(name.startswith("rows-") for name in names)
     written = _images(CellFolder(folder), planned.ranks) if begun else 0
-    if held is not None and not held.is_dead(now, _SILENT_SECONDS):
+    if held is not None and not held.is_dead(now, SILENT_SECONDS):
         # Of several processes of one job only their shards tell how far they are.
         images = max(written, held.there + held.images)
         return CellStatus(planned, "running", images, holder=held)

@@ -13,7 +13,7 @@ from xai_sweep.results.atomic import read_json
 from xai_sweep.results.cell_folder import MANIFEST, CellFolder
 from xai_sweep.results.content import ContentHash, common_schema, stream
 from xai_sweep.results.lease import Leases
-from xai_sweep.results.lease_file import Holder, holder, server_time
+from xai_sweep.results.lease_file import SILENT_SECONDS, Holder, holder, server_time
 from xai_sweep.results.shards import described, image_ids, is_intact
 from xai_sweep.results.store import cell_folders
 
@@ -50,7 +50,7 @@ class Verdict:
     faults: list[Fault] = field(default_factory=list)
 
 
-def verify(results: Path, lease_seconds: float = 60.0) -> Verdict:
+def verify(results: Path, lease_seconds: float = SILENT_SECONDS) -> Verdict:
     """Read everything: hashes of all shards, each (image, rank) of a cell once, heatmaps.
 
     Cells that a job holds are left out. Nothing is changed.
@@ -75,7 +75,7 @@ def verify(results: Path, lease_seconds: float = 60.0) -> Verdict:
     return verdict
 
 
-def repair(results: Path, verdict: Verdict, lease_seconds: float = 60.0) -> list[str]:
+def repair(results: Path, verdict: Verdict, lease_seconds: float = SILENT_SECONDS) -> list[str]:
     """Take away what is wrong, so that the same sweep command computes it again.
 
     Damaged shards go, and the manifests of their cells, which then count as unfinished: only the
