@@ -33,7 +33,7 @@ test-wandb: $(STAMP) ## sweeps against a W&B server that is slow, broken, deaf o
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m wandb tests/tracking
 
 test-chaos: $(STAMP) ## sweeps that are killed, put to sleep and left without disk; minutes
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m chaos tests/test_chaos.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m chaos tests/sweep/test_chaos.py
 
 lint: $(STAMP) ## style
 	$(BIN)/ruff check .

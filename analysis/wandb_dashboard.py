@@ -14,7 +14,7 @@ from wandb_workspaces import expr
 from wandb_workspaces.reports.v2 import LinePlot, MediaBrowser
 from wandb_workspaces.workspaces import RunsetSettings, Section, Workspace, WorkspaceSettings
 
-from xai_sweep.config import composed, entries, register
+from xai_sweep.config.root import composed, entries, register
 from xai_sweep.tracking.wandb_record import MAGNITUDE, metric_key
 
 # Columns of `xai_sweep.results.summary`, and what they are to a reader.

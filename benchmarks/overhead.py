@@ -24,11 +24,11 @@ import torch
 from common import machine, spread
 from hydra import compose, initialize_config_dir
 
-from xai_sweep.config import CONF, build, register
+from xai_sweep.config.root import CONF, build, register
 from xai_sweep.data import Folder, Images, Samples, read_image
 from xai_sweep.explainers import Accounted
 from xai_sweep.models import load
-from xai_sweep.sweep import Job, run
+from xai_sweep.sweep.running import Job, run
 
 MAGNITUDES = 4
 EXPLAINERS = ("lrp", "guided_backprop", "grad_cam")

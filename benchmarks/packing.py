@@ -19,7 +19,7 @@ import pandas as pd
 from common import machine
 
 from xai_sweep.results import load
-from xai_sweep.results.schema import science
+from xai_sweep.store.schema import science
 
 ROOT = Path(__file__).parents[1]
 ANGLES = (0.5, 1, 5, 10)

@@ -17,7 +17,7 @@ from pathlib import Path
 from common import machine, spread
 from overhead import ROWS_ONLY, job, photos, quiet
 
-from xai_sweep.config import register
+from xai_sweep.config.root import register
 
 
 def compare(

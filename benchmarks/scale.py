@@ -31,16 +31,17 @@ from common import machine, spread
 from PIL import Image
 from torch import Tensor, nn
 
-from xai_sweep.cells import Cell, Curve
-from xai_sweep.cli import run
-from xai_sweep.manifest import constant_columns, manifest
-from xai_sweep.planned import register
-from xai_sweep.results import Store, load
-from xai_sweep.results.compact import compact
-from xai_sweep.results.schema import schema
-from xai_sweep.results.status import status
-from xai_sweep.results.turns import Turns, turns
-from xai_sweep.results.verify import verify
+from xai_sweep.commands.main import run
+from xai_sweep.config.cells import Cell, Curve
+from xai_sweep.results import load
+from xai_sweep.store.manifest import constant_columns, manifest
+from xai_sweep.store.schema import schema
+from xai_sweep.store.sharing.turns import Turns, turns
+from xai_sweep.store.store import Store
+from xai_sweep.store.upkeep.compact import compact
+from xai_sweep.store.upkeep.status import status
+from xai_sweep.store.upkeep.verify import verify
+from xai_sweep.sweep.plan import register
 
 PIXELS = 64
 ANGLES = 4
@@ -213,7 +214,9 @@ def cells(work: Path, count: int) -> dict[str, object]:
         "complete": [timed(lambda: status(done.root))[0] for _ in range(3)],
         "not_begun": [timed(lambda: status(planned.root))[0] for _ in range(3)],
     }
-    script = "import sys; from xai_sweep.cli import main; sys.argv[0] = 'xai-sweep'; main()"
+    script = (
+        "import sys; from xai_sweep.commands.main import main; sys.argv[0] = 'xai-sweep'; main()"
+    )
     command = [sys.executable, "-c", script, "status", str(done.root)]
     whole = [timed(lambda: subprocess.run(command, check=True, capture_output=True))[0]]
     decisions = [timed(lambda: list(turns(done, names, 60.0)))[0] for _ in range(3)]

@@ -1,7 +1,7 @@
 """The launchers of `conf/hydra/launcher`; Hydra takes plugins from this namespace only.
 
-Thin: what they do beside the plugins that they stand on is in `xai_sweep.launching`. Hydra looks
-into this file whenever a Hydra program of the environment starts, so that is imported late.
+Thin: what they do beside the plugins that they stand on is in `xai_sweep.sweep.launching`.
+Hydra looks into this file whenever a Hydra program starts, so that is imported late.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ if find_spec("hydra_plugins.hydra_submitit_launcher"):
             self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
         ) -> Sequence[JobReturn]:
             """See `Launcher.launch`."""
-            from xai_sweep import launching
+            from xai_sweep.sweep import launching
 
             executor = launching.executor("local", self.params)
             return launching.run_here(executor, self, job_overrides, initial_job_idx)
@@ -31,7 +31,7 @@ if find_spec("hydra_plugins.hydra_submitit_launcher"):
             self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
         ) -> Sequence[JobReturn]:
             """See `Launcher.launch`."""
-            from xai_sweep import launching
+            from xai_sweep.sweep import launching
 
             tasks = self.params["tasks_per_node"] * self.params["nodes"]
             launching.check_slurm(self.params["partition"], len(job_overrides), tasks)

@@ -17,8 +17,8 @@ from hydra.core.utils import JobReturn
 from omegaconf import OmegaConf
 
 if TYPE_CHECKING:
-    from xai_sweep.packing import Overrides
-    from xai_sweep.results.failures import Failed
+    from xai_sweep.store.failures import Failed
+    from xai_sweep.sweep.packing import Overrides
 
 
 class PackingSweeper(BasicSweeper):
@@ -46,10 +46,10 @@ class PackingSweeper(BasicSweeper):
             InputError: `cells_per_job` or `on_error` make no sense.
             SomeFailedError: what the name says; all the rest was computed.
         """
-        from xai_sweep.config import check_sweep
-        from xai_sweep.packing import jobs
-        from xai_sweep.report import conclude
-        from xai_sweep.results.failures import STOPPED, failures, forget_retried
+        from xai_sweep.config.root import check_sweep
+        from xai_sweep.report.terminal import conclude
+        from xai_sweep.store.failures import STOPPED, failures, forget_retried
+        from xai_sweep.sweep.packing import jobs
 
         assert self.config is not None
         check_sweep(self.config)
@@ -83,9 +83,9 @@ class PackingSweeper(BasicSweeper):
 
     def _counter(self) -> Callable[["Overrides"], int]:
         """How many cells a point has, by composing what decides that and nothing else."""
-        from xai_sweep.config import build
-        from xai_sweep.packing import FREE, root
-        from xai_sweep.points import Composer
+        from xai_sweep.config.points import Composer
+        from xai_sweep.config.root import build
+        from xai_sweep.sweep.packing import FREE, root
 
         assert self.hydra_context is not None
         assert self.config is not None
@@ -103,8 +103,8 @@ class PackingSweeper(BasicSweeper):
 
     def _launch(self, jobs: Sequence["Overrides"]) -> tuple[list[JobReturn], list["Failed"]]:
         """Whatever a launcher does not bring back is a failure, and no reason to leave the rest."""
-        from xai_sweep.messages import USER_ERRORS
-        from xai_sweep.results.failures import failures, lost, now
+        from xai_sweep.config.messages import USER_ERRORS
+        from xai_sweep.store.failures import failures, lost, now
 
         assert self.config is not None
         assert self.launcher is not None

@@ -11,7 +11,7 @@ from harness import call
 from networks import network
 from PIL import Image
 
-from xai_sweep.results import lease, lease_file, turns
+from xai_sweep.store.sharing import lease, lease_file, turns
 
 IMAGES = 10
 PIXELS = 24

@@ -12,9 +12,9 @@ from networks import network
 from pandas.testing import assert_frame_equal
 from PIL import Image
 
-from xai_sweep import cli
+from xai_sweep.commands import main as cli
 from xai_sweep.results import load
-from xai_sweep.results.schema import science
+from xai_sweep.store.schema import science
 
 # Six photos, a fast explainer, nothing drawn: what most tests need.
 FAST = ("explainer=grad_cam", "logger=none", "keep_heatmaps=none")

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from xai_sweep.results import Heatmaps, Store, lease, lease_file
-from xai_sweep.results import turns as turns_of
-from xai_sweep.results.schema import schema
-from xai_sweep.results.writer import CellWriter
+from xai_sweep.store.heatmaps import Heatmaps
+from xai_sweep.store.schema import schema
+from xai_sweep.store.sharing import lease, lease_file
+from xai_sweep.store.sharing import turns as turns_of
+from xai_sweep.store.store import Store
+from xai_sweep.store.writer import CellWriter
 
 CELLS = tuple("abcdef")
 IMAGES = tuple(f"{number:02d}.png" for number in range(9))

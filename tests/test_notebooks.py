@@ -9,7 +9,8 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode
 from oracles.rows import row_table
 
-from xai_sweep.results import Heatmaps, Store
+from xai_sweep.store.heatmaps import Heatmaps
+from xai_sweep.store.store import Store
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "analysis").glob("*.ipynb"))
 

@@ -8,7 +8,7 @@ import pytest
 from harness import call
 from skimage import data
 
-from xai_sweep import cli
+from xai_sweep.commands import main as cli
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from xai_sweep.config import CONF
+from xai_sweep.config.root import CONF
 
 ROOT = Path(__file__).parent.parent
 
@@ -46,7 +46,9 @@ def test_plugins_are_inside_and_leave_the_name_space_to_others(unpacked: Path) -
 
 
 def test_the_console_script_runs_from_the_wheel(unpacked: Path, tmp_path: Path) -> None:
-    script = "import sys; from xai_sweep.cli import main; sys.argv[0] = 'xai-sweep'; main()"
+    script = (
+        "import sys; from xai_sweep.commands.main import main; sys.argv[0] = 'xai-sweep'; main()"
+    )
     words = ["run", "-m", "experiment=quick", "data.limit=1", "results=there", "ranks=1,2"]
     done = subprocess.run(
         [sys.executable, "-c", script, *words],

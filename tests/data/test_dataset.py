@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as transforms
 
 from xai_sweep.data import Batch, Folder, ImageFile, Images, Samples, read_image
-from xai_sweep.data.module import ImageModule
+from xai_sweep.data.loader import ImageModule
 from xai_sweep.models import Classifier
 
 

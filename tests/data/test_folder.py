@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from xai_sweep.core.errors import InputError
 from xai_sweep.data import Folder, read_image
-from xai_sweep.errors import InputError
 
 
 def grow(root: Path, *names: str) -> Path:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from xai_sweep.core.errors import InputError
 from xai_sweep.data import Folder
-from xai_sweep.errors import InputError
 
 
 @pytest.fixture

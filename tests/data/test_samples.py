@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from skimage import data
 
+from xai_sweep.core.errors import InputError
 from xai_sweep.data import Samples, read_image
-from xai_sweep.errors import InputError
 
 
 def test_six_photographs_in_order() -> None:
@@ -34,11 +34,11 @@ def test_in_a_process_of_its_own() -> None:
     """The packages are not imported; and no type checker of the tests sees the value first."""
     code = (
         "import sys\n"
-        "from xai_sweep.data.samples import Samples\n"
+        "from xai_sweep.data.sets.samples import Samples\n"
         "Samples().files()\n"
         "assert not {'sklearn', 'skimage'} & set(sys.modules)\n"
         "Samples(limit='abc').files()\n"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     message = "data.limit=abc: must be a whole number from 1, or null for all"
-    assert result.stderr.splitlines()[-1] == f"xai_sweep.errors.InputError: {message}"
+    assert result.stderr.splitlines()[-1] == f"xai_sweep.core.errors.InputError: {message}"

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from networks import network
 
-from xai_sweep.errors import InputError
+from xai_sweep.core.errors import InputError
 from xai_sweep.explainers import GradCam, GuidedBackprop, Saliency
 from xai_sweep.models import Classifier
 

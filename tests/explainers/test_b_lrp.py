@@ -11,12 +11,17 @@ from networks import NETWORKS, network
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from xai_sweep.errors import InputError
+from xai_sweep.core.errors import InputError
+from xai_sweep.core.seeds import Dice
 from xai_sweep.explainers import BLRP, LRP
-from xai_sweep.explainers.b_lrp import percentile_maps
-from xai_sweep.lrp import Propagation, linear_dropouts, own_dropouts, with_masks
+from xai_sweep.explainers.relevance.b_lrp import percentile_maps
+from xai_sweep.explainers.relevance.engine import (
+    Propagation,
+    linear_dropouts,
+    own_dropouts,
+    with_masks,
+)
 from xai_sweep.models import Classifier
-from xai_sweep.seeds import Dice
 
 TARGETS = torch.tensor([[0, 3], [4, 1], [2, 0]])
 SEEDS = torch.tensor([3, 1, 2])

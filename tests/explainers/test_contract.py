@@ -10,8 +10,8 @@ from fits_first import ready
 from networks import CLASSES, NETWORKS, network
 from torch import nn
 
-from xai_sweep.config import CONF, build, composed, register
-from xai_sweep.errors import InputError
+from xai_sweep.config.root import CONF, build, composed, register
+from xai_sweep.core.errors import InputError
 from xai_sweep.explainers import Explainer
 from xai_sweep.models import Classifier
 

@@ -8,9 +8,9 @@ from harness import FAST, call, read
 from networks import network
 from skimage.filters import sobel
 
-from xai_sweep import cli
-from xai_sweep.config import build, composed, entries, register
-from xai_sweep.controls import CONTROLS, is_control
+from xai_sweep.commands import main as cli
+from xai_sweep.config.controls import CONTROLS, is_control
+from xai_sweep.config.root import build, composed, entries, register
 from xai_sweep.explainers import Constant, Random, Sobel
 from xai_sweep.models import Classifier
 

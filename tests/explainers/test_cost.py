@@ -11,7 +11,7 @@ from fits_first import ready
 from networks import network
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from xai_sweep.config import CONF, build, composed, register
+from xai_sweep.config.root import CONF, build, composed, register
 from xai_sweep.explainers import Explainer, FeatureAblation, Lime, Occlusion
 from xai_sweep.models import Classifier
 

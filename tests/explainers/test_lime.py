@@ -8,7 +8,7 @@ import torch
 from networks import network
 from torch import Tensor
 
-from xai_sweep.errors import ImageError, InputError
+from xai_sweep.core.errors import ImageError, InputError
 from xai_sweep.explainers import Accounted, Lime, Segmented
 from xai_sweep.models import Classifier
 

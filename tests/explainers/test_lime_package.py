@@ -12,10 +12,10 @@ from networks import network
 from skimage import data
 from skimage.transform import resize
 
-from xai_sweep.errors import InputError
+from xai_sweep.core.errors import InputError
 from xai_sweep.explainers import Lime, LimePackage
-from xai_sweep.explainers.lime_package import _without_bar
-from xai_sweep.lime import SuperpixelFinder, as_photo
+from xai_sweep.explainers.adapters.lime_package import _without_bar
+from xai_sweep.explainers.perturbation.surrogates import SuperpixelFinder, as_photo
 from xai_sweep.models import Classifier
 
 TARGETS = [3, 0, 4]

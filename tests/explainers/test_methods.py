@@ -13,7 +13,8 @@ from networks import network
 from oracles.deep_lift import contributions
 from torch import nn
 
-from xai_sweep.errors import InputError
+from xai_sweep.core.errors import InputError
+from xai_sweep.core.seeds import Dice
 from xai_sweep.explainers import (
     Cam,
     Captum,
@@ -34,10 +35,9 @@ from xai_sweep.explainers import (
 )
 from xai_sweep.explainers.base import Explainer
 from xai_sweep.explainers.baselines import baseline_like
-from xai_sweep.explainers.segments import segmented
-from xai_sweep.explainers.shapley import shapley_values
+from xai_sweep.explainers.perturbation.segments import segmented
+from xai_sweep.explainers.perturbation.shapley import shapley_values
 from xai_sweep.models import Classifier
-from xai_sweep.seeds import Dice
 
 TARGETS = torch.tensor([[0, 3], [4, 1], [2, 0]])
 SEEDS = torch.tensor([3, 1, 2])
@@ -164,7 +164,7 @@ def test_deep_lift_is_the_paper_s(layers: tuple[nn.Module, ...], images: torch.T
     start = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(1)).double()
     with pytest.MonkeyPatch.context() as patch:
         # A reference of one colour has ties in its maps, and which pixel wins them is no matter.
-        patch.setattr("xai_sweep.explainers.deep_lift.baseline_like", lambda *_: start)
+        patch.setattr("xai_sweep.explainers.relevance.deep_lift.baseline_like", lambda *_: start)
         ours = DeepLift().bind(Classifier(module))(images, TARGETS)
     for image in range(3):
         expected = contributions(module, images[image : image + 1], start, int(TARGETS[image, 0]))

@@ -10,9 +10,9 @@ from networks import network
 from oracles.patterns import patterns
 from torch import Tensor, nn
 
-from xai_sweep.errors import InputError
+from xai_sweep.core.errors import InputError
 from xai_sweep.explainers import PatternAttribution, PatternNet, Saliency
-from xai_sweep.explainers.pattern_method import PatternMethod
+from xai_sweep.explainers.relevance.pattern_method import PatternMethod
 from xai_sweep.models import Classifier
 
 METHODS = [PatternNet, PatternAttribution]

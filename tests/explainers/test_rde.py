@@ -7,11 +7,11 @@ from networks import network
 from scipy.optimize import minimize
 from torch import Tensor, nn
 
-from xai_sweep.errors import InputError
+from xai_sweep.core.errors import InputError
+from xai_sweep.core.seeds import Dice
 from xai_sweep.explainers import RDE
-from xai_sweep.explainers.rde import Distortion
+from xai_sweep.explainers.perturbation.rde import Distortion
 from xai_sweep.models import Classifier
-from xai_sweep.seeds import Dice
 
 TARGETS = torch.tensor([[0, 3], [4, 1], [2, 0]])
 SEEDS = torch.tensor([3, 1, 2])

@@ -10,7 +10,7 @@ from skimage import data
 from skimage.metrics import structural_similarity
 
 from xai_sweep.metrics import SSIM, Pairs
-from xai_sweep.metrics.ssim import similarity
+from xai_sweep.metrics.similarity.ssim import similarity
 
 C1, C2 = 0.01**2, 0.03**2
 

@@ -5,7 +5,7 @@ import re
 import pytest
 import torch
 
-from xai_sweep.errors import InputError
+from xai_sweep.core.errors import InputError
 from xai_sweep.metrics import Pairs, TopKIoU
 
 RISING = torch.arange(-4.0, 5.0).reshape(1, 3, 3)

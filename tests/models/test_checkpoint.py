@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from xai_sweep.errors import InputError
+from xai_sweep.core.errors import InputError
 from xai_sweep.models.checkpoint import CheckpointModel
 
 SMALL = {"architecture": "torchvision.models:squeezenet1_1", "arguments": {"num_classes": 3}}

@@ -10,7 +10,7 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 
-from xai_sweep.errors import InputError
+from xai_sweep.core.errors import InputError
 from xai_sweep.models import downloads
 from xai_sweep.models import timm as timm_source
 from xai_sweep.models.timm import TimmModel

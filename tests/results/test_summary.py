@@ -1,9 +1,9 @@
 import pandas as pd
 import pytest
 
-from xai_sweep.errors import InputError
+from xai_sweep.core.errors import InputError
 from xai_sweep.results import first_predictions, summary
-from xai_sweep.results.schema import table
+from xai_sweep.store.schema import table
 
 
 def _frame(rows):

@@ -12,7 +12,7 @@ import pytest
 from job_log import AXES, CONFIG, TABLE
 from wandb_stub import KEY
 
-from xai_sweep.errors import InputError
+from xai_sweep.core.errors import InputError
 from xai_sweep.tracking import NullTracker, Wandb, WandbTracker, wandb_run
 from xai_sweep.tracking.wandb_record import RECORD, Record
 

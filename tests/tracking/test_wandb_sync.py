@@ -10,7 +10,7 @@ import pytest
 from job_log import TABLE
 from wandb_stub import KEY, Stub
 
-from xai_sweep import cli
+from xai_sweep.commands import main as cli
 from xai_sweep.tracking import Wandb, wandb_run
 from xai_sweep.tracking.wandb_record import RECORD, Record
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from xai_sweep.errors import InputError
+from xai_sweep.core.errors import InputError
 from xai_sweep.models.classifier import Normalisation
 from xai_sweep.transforms import GaussianNoise, Identity
 

@@ -10,7 +10,7 @@ from oracles.rotation import rotated
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as tv
 
-from xai_sweep.errors import InputError
+from xai_sweep.core.errors import InputError
 from xai_sweep.models.classifier import Normalisation
 from xai_sweep.transforms import Rotation
 from xai_sweep.transforms.region import there_and_back_region, unfilled, valid_region

@@ -2,9 +2,9 @@
 
 from xai_sweep.data.base import ImageFile, ImageSet, fingerprint
 from xai_sweep.data.dataset import Batch, Images, Sample
-from xai_sweep.data.folder import Folder
 from xai_sweep.data.reading import UnreadableImage, read_image
-from xai_sweep.data.samples import Samples
+from xai_sweep.data.sets.folder import Folder
+from xai_sweep.data.sets.samples import Samples
 
 __all__ = [
     "Batch",

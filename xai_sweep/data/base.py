@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from xai_sweep.errors import InputError
-from xai_sweep.hashing import file_sha256
+from xai_sweep.core.errors import InputError
+from xai_sweep.core.hashing import file_sha256
 
 
 @dataclass(frozen=True)

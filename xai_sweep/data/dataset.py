@@ -10,9 +10,9 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from xai_sweep.core.errors import Failure
 from xai_sweep.data.base import ImageFile
 from xai_sweep.data.reading import UnreadableImage, read_image
-from xai_sweep.errors import Failure
 from xai_sweep.models import Preprocess
 
 # Resizing the shorter side of a longer image to that of the network could fill the memory.

@@ -4,7 +4,7 @@ import csv
 from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
-from xai_sweep.errors import InputError
+from xai_sweep.core.errors import InputError
 
 _IMAGE = ("image_id", "file", "filename", "path", "image")
 _LABEL = ("label", "class")

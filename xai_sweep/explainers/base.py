@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
+from xai_sweep.graphs.quickest import quickest
 from xai_sweep.models.classifier import Classifier, check_targets, evaluating
-from xai_sweep.models.quickest import quickest
 
 
 @runtime_checkable
@@ -74,7 +74,8 @@ class Explainer(ABC):
             without the image scores already.
         needs_fit: it must see images before it can explain any, see `Fittable`.
         is_control: the heatmap does not depend on the network; a method that is no better is
-            worth nothing. Their names are also in `xai_sweep.controls`, for those without torch.
+            worth nothing. Their names are
+            also in `xai_sweep.config.controls`, for those without torch.
         source: where the method is defined.
     """
 

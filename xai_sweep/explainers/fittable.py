@@ -16,7 +16,7 @@ class Fittable(Explainer):
     """A method that is fitted to a network and a set of images.
 
     Fitting gives a new value; neither the method nor the network is changed. A job fits by itself
-    and keeps the file (see `xai_sweep.fitting`).
+    and keeps the file (see `xai_sweep.study.fitting`).
     """
 
     needs_fit: ClassVar[bool] = True

@@ -1,6 +1,12 @@
 """Classifiers: networks with their preprocessing and class names, and where they come from."""
 
-from xai_sweep.models.classifier import Classifier, Normalisation, Preprocess, evaluating, sample
+from xai_sweep.models.classifier import (
+    Classifier,
+    Normalisation,
+    Preprocess,
+    evaluating,
+    sample,
+)
 from xai_sweep.models.loading import load
 from xai_sweep.models.source import ModelSource
 

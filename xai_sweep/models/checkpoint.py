@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import OmegaConf
 from torch import nn
 
-from xai_sweep.errors import InputError
+from xai_sweep.core.errors import InputError
 from xai_sweep.models.classifier import Classifier
 from xai_sweep.models.labels import read_labels
 from xai_sweep.models.source import ModelSource, frozen, seeded

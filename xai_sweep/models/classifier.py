@@ -11,7 +11,7 @@ from PIL.Image import Image, new
 from torch import Tensor, nn
 from torchvision.transforms import v2
 
-from xai_sweep.errors import InputError
+from xai_sweep.core.errors import InputError
 
 Preprocess = Callable[[Image], Float[Tensor, "c h w"]]
 

@@ -9,7 +9,7 @@ from urllib.request import Request, urlopen
 
 import torch
 
-from xai_sweep.errors import InputError
+from xai_sweep.core.errors import InputError
 
 _SECONDS = 5.0
 

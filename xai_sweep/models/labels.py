@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torchvision.models import AlexNet_Weights
 
-from xai_sweep.errors import InputError
+from xai_sweep.core.errors import InputError
 
 
 def imagenet_labels(classes: int = 1000) -> tuple[str, ...]:

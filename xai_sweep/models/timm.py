@@ -12,7 +12,7 @@ from timm.data.transforms_factory import create_transform
 from timm.models import PretrainedCfg
 from torch import nn
 
-from xai_sweep.errors import InputError
+from xai_sweep.core.errors import InputError
 from xai_sweep.models.classifier import Classifier
 from xai_sweep.models.downloads import downloading, hub_file
 from xai_sweep.models.labels import imagenet_labels

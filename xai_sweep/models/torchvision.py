@@ -9,7 +9,7 @@ import torchvision
 from torch import nn
 from torchvision.models import GoogLeNet, Inception3, WeightsEnum
 
-from xai_sweep.errors import InputError
+from xai_sweep.core.errors import InputError
 from xai_sweep.models.classifier import Classifier
 from xai_sweep.models.downloads import downloading, hub_file
 from xai_sweep.models.source import ModelSource, frozen, seeded

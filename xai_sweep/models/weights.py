@@ -9,8 +9,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from xai_sweep.errors import InputError
-from xai_sweep.hashing import file_sha256
+from xai_sweep.core.errors import InputError
+from xai_sweep.core.hashing import file_sha256
 
 State = Mapping[str, Tensor]
 

@@ -15,19 +15,13 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from pyarrow.fs import LocalFileSystem
 
-from xai_sweep.errors import InputError
-from xai_sweep.results.atomic import read_json
-from xai_sweep.results.cell_folder import MANIFEST, CellFolder
-from xai_sweep.results.heatmaps import Heatmaps
-from xai_sweep.results.schema import (
-    CONSTANT,
-    SCHEMA_VERSION,
-    VERSION_KEY,
-    metric_columns,
-    schema,
-)
-from xai_sweep.results.shards import damaged_shards, image_ids, listed_shards
-from xai_sweep.results.store import CELLS, MARKER, check_version
+from xai_sweep.core.errors import InputError
+from xai_sweep.store.atomic import read_json
+from xai_sweep.store.cell_folder import MANIFEST, CellFolder
+from xai_sweep.store.heatmaps import Heatmaps
+from xai_sweep.store.schema import CONSTANT, SCHEMA_VERSION, VERSION_KEY, metric_columns, schema
+from xai_sweep.store.shards import damaged_shards, image_ids, listed_shards
+from xai_sweep.store.store import CELLS, MARKER, check_version
 
 Filters: TypeAlias = Sequence[tuple[str, str, object]] | ds.Expression
 
@@ -50,7 +44,7 @@ def load(
 
     Args:
         path: a results folder, the folder of one cell, one parquet file; or several of them.
-        columns: only these, in this order; by default all of `xai_sweep.results.schema`.
+        columns: only these, in this order; by default all of `xai_sweep.store.schema`.
         filters: only rows for which all of ``[(column, operator, value), ...]`` hold, operators
             as in `pandas.read_parquet`; or a pyarrow expression. Files that cannot hold such rows
             are not read.

@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 import pandas as pd
 
-from xai_sweep.errors import InputError
+from xai_sweep.core.errors import InputError
 
 _CELL = ["data", "model", "explainer", "transform", "parameter", "magnitude"]
 _MEANS = ["rmse", "nrmse", "spearman"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from xai_sweep.results.atomic import replacing, write_json
+from xai_sweep.store.atomic import replacing, write_json
 from xai_sweep.tracking.base import Logger, Tracker
 
 

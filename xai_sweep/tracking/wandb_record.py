@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from xai_sweep.results.atomic import read_json, write_json
+from xai_sweep.store.atomic import read_json, write_json
 
 RECORD = "wandb_run.json"
 KEPT = ".kept"  # what the names of kept parquet files end with

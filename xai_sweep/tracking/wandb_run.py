@@ -14,7 +14,7 @@ from uuid import uuid4
 import numpy as np
 import pandas as pd
 
-from xai_sweep.errors import InputError
+from xai_sweep.core.errors import InputError
 from xai_sweep.tracking.base import Logger, NullTracker, Tracker
 from xai_sweep.tracking.wandb_background import background
 from xai_sweep.tracking.wandb_login import logged_in

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from xai_sweep.errors import InputError
+from xai_sweep.core.errors import InputError
 from xai_sweep.tracking.wandb_login import host, logged_in
 from xai_sweep.tracking.wandb_record import RECORD, Record, is_up
 from xai_sweep.tracking.wandb_upload import contained, upload

@@ -17,7 +17,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xai_sweep.results.atomic import write_json
+from xai_sweep.store.atomic import write_json
 from xai_sweep.tracking.wandb_login import trouble
 from xai_sweep.tracking.wandb_record import (
     COMPLETE,

@@ -1,0 +1,116 @@
+"""The key of a cell: everything that decides the numbers, and nothing else."""
+
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from xai_sweep.config.cells import Cell, Curve, digest, make_curve, title
+from xai_sweep.config.root import CONF, register
+
+CHOICES = {
+    "data": "samples",
+    "model": "efficientnet_lite0",
+    "explainer": "grad_cam",
+    "transform": "rotation",
+}
+
+
+def curve(
+    *overrides: str, explainer: str = "grad_cam", weights: str = "w", data: str = "0123456789"
+) -> Curve:
+    register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("config", overrides=[f"explainer={explainer}", *overrides])
+    return make_curve(
+        cfg,
+        {**CHOICES, "explainer": explainer},
+        parameter="angle",
+        weights={"weights": weights},
+        data=data,
+        region_of=(),
+    )
+
+
+KEY = Cell(curve(), 5.0).key
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "explainer.polarity=both",
+        "transform.fill=edge",
+        "model.weights=random",
+        "metric=[rmse]",
+        "metric.topk_iou.share=0.1",
+        "seed=1",
+        "ranks=3",
+        "target=rank",
+        "region=none",
+    ],
+)
+def test_what_decides_the_numbers_changes_the_key(override: str) -> None:
+    assert Cell(curve(override), 5.0).key != KEY
+    assert curve(override).name != curve().name
+
+
+def test_weights_images_and_magnitude_change_the_key() -> None:
+    assert Cell(curve(weights="other"), 5.0).key != KEY
+    assert Cell(curve(data="9876543210"), 5.0).key != KEY
+    assert Cell(curve(), 6.0).key != KEY
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "results=elsewhere",
+        "batch_size=3",
+        "workers=2",
+        "logger=none",
+        "device=cpu",
+        "shard_images=5",
+        "keep_heatmaps=all",
+        "force=true",
+        "magnitude=large",
+        "transform.angle=[1,2,3]",
+    ],
+)
+def test_how_it_is_run_does_not(override: str) -> None:
+    assert Cell(curve(override), 5.0).key == KEY
+
+
+@pytest.mark.parametrize(
+    ("explainer", "override"),
+    [("lime", "explainer.samples_at_once=16"), ("lime_package", "explainer.batch_size=4")],
+)
+def test_nor_do_parameters_of_an_explainer_that_only_say_how(explainer: str, override: str) -> None:
+    usual, other = curve(explainer=explainer), curve(override, explainer=explainer)
+    assert Cell(other, 5.0).key == Cell(usual, 5.0).key
+    assert other.explainer == usual.explainer == explainer
+    assert other.name == usual.name
+    seeded = curve(override, "explainer.seed=1", explainer=explainer)
+    assert Cell(seeded, 5.0).key != Cell(usual, 5.0).key
+
+
+def test_names_are_readable_and_safe_in_paths() -> None:
+    cell = Cell(curve("explainer.layer=blocks.6", "explainer.polarity=both"), 0.5)
+    assert cell.curve.explainer == "grad_cam(layer=blocks.6,polarity=both)"
+    assert cell.folder.startswith(
+        "efficientnet_lite0-grad_cam_layer_blocks.6_polarity_both_-rotation-"
+    )
+    assert cell.folder.endswith("-angle-0.5")
+    assert Path(cell.folder).name == cell.folder
+    # An equals sign would make the folder a partition to those who read the rows.
+    assert "=" not in cell.folder
+
+
+def test_a_title_names_what_differs_from_the_yaml() -> None:
+    same = {"_target_": "xai_sweep.explainers.GradCam", "layer": None, "polarity": "evidence"}
+    assert title("explainer", {"explainer": "grad_cam"}, same) == "grad_cam"
+    other = {**same, "polarity": "counter"}
+    assert title("explainer", {"explainer": "grad_cam"}, other) == "grad_cam(polarity=counter)"
+
+
+def test_a_digest_does_not_depend_on_the_order_of_keys() -> None:
+    assert digest({"a": 1, "b": [1, 2]}) == digest({"b": [1, 2], "a": 1})
+    assert digest({"a": 1}) != digest({"a": 1.5})

@@ -1,0 +1,69 @@
+"""What a person is told when something goes wrong, as one line."""
+
+import re
+import sys
+
+from hydra.errors import (
+    ConfigCompositionException,
+    HydraException,
+    MissingConfigException,
+    OverrideParseException,
+)
+from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigKeyError,
+    OmegaConfBaseException,
+    ValidationError,
+)
+
+from xai_sweep.config.root import Root, entries, in_words
+from xai_sweep.core.errors import InputError, unknown_key
+from xai_sweep.sweep.launching import EXTRAS, needs
+
+# What a user can get wrong; anything else is a fault of the program.
+USER_ERRORS = (InputError, HydraException, OmegaConfBaseException, OSError)
+
+
+def one_line(error: Exception) -> str:
+    """The message of an error of ours, Hydra's or OmegaConf's as one line."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, entry = error.missing_cfg_file.rpartition("/")
+        if entry in EXTRAS:
+            chosen = [word for word in sys.argv if word.startswith(f"{group}=")]
+            return f"{chosen[-1] if chosen else group}: {needs(EXTRAS[entry])}"
+        if names := entries(group):
+            names += ["basic", "joblib"] if group == "hydra/launcher" else []
+            return f"{group}={entry}: must be one of {', '.join(names)}"
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: must be key=value; quote a value with odd characters in it"
+    if isinstance(error, ConfigCompositionException):
+        cause, value = error.__cause__, str(error).partition("\n")[0].partition("=")[2]
+        if (
+            isinstance(cause, ConfigAttributeError | ConfigKeyError)
+            and cause.parent_node is not None
+        ):
+            value = str(error).rpartition("=")[2]
+            allowed = [str(key) for key in cause.parent_node if key not in ("_target_", "hydra")]
+            return str(unknown_key(str(cause.full_key), value, allowed))
+        if isinstance(cause, ValidationError) and cause.full_key in Root.__annotations__:
+            expected = in_words(Root.__annotations__[str(cause.full_key)])
+            return str(InputError(str(cause.full_key), value, f"must be {expected}"))
+    if type(error) is ValueError:  # transform=3: Hydra wants a name, and says only that
+        words = [word.partition("=") for word in sys.argv[1:]]
+        for group, _, entry in words:
+            if entries(group) and not set(re.findall(r"\w+", entry)) <= {*entries(group)}:
+                return f"{group}={entry}: must be one of {', '.join(entries(group))}"
+    if isinstance(error, OmegaConfBaseException):
+        text = str(error.msg or error).split("\n")[0]
+        return f"{error.full_key}: {text}" if error.full_key else text
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    text = re.sub(r"\s*\n\s*", "; ", str(error).strip())
+    cause = error.__cause__
+    return f"{text} ({one_line(cause)})" if isinstance(cause, OmegaConfBaseException) else text
+
+
+def told(error: Exception) -> str:
+    """The one line, with the kind of error if it is a fault of the program."""
+    line = one_line(error)
+    return line if isinstance(error, USER_ERRORS) else f"{type(error).__name__}: {line}"

@@ -1,0 +1,1 @@
+"""Explanation methods of other packages, as they are."""

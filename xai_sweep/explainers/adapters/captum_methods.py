@@ -1,0 +1,186 @@
+"""Any attribution method of captum, behind the contract of the house."""
+
+import inspect
+import random
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import captum.attr
+import numpy as np
+import torch
+from captum.attr import Attribution
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from xai_sweep.core.errors import InputError, unknown_key
+from xai_sweep.explainers.adapters.modular import modular
+from xai_sweep.explainers.base import Explain, Explainer
+from xai_sweep.explainers.perturbation.segments import segmented
+from xai_sweep.graphs.capture import capture
+from xai_sweep.models.classifier import Classifier, check_targets
+
+# Without: it compares images of one batch with each other; it has no rules for captured graphs.
+_WITHOUT = ("FeaturePermutation", "LRP")
+_ABSTRACT = ("Attribution", "GradientAttribution", "PerturbationAttribution")
+_DRAWING = ("GradientShap", "KernelShap", "Lime", "ShapleyValueSampling")
+_HOOKING = ("DeepLift", "DeepLiftShap", "Deconvolution", "GuidedBackprop")
+# What the adapter itself says, and what would give something other than heatmaps.
+_OURS = ("inputs", "target", "additional_forward_args", "return_convergence_delta", "kwargs")
+
+
+def _methods() -> dict[str, type[Attribution]]:
+    """Those that need nothing but a model and explain its input."""
+    found: dict[str, type[Attribution]] = {}
+    for name in captum.attr.__all__:
+        cls: Any = getattr(captum.attr, name)
+        if not (inspect.isclass(cls) and issubclass(cls, Attribution)) or name in _WITHOUT:
+            continue
+        first, *others = inspect.signature(cls).parameters.values()
+        needs = [each for each in others if each.default is inspect.Parameter.empty]
+        is_abstract = name in _ABSTRACT
+        if first.name in ("model", "forward_func") and not needs and not is_abstract:
+            found[name] = cls
+    return dict(sorted(found.items()))
+
+
+METHODS: Mapping[str, type[Attribution]] = _methods()
+
+
+@dataclass(frozen=True)
+class Captum(Explainer):
+    """A method of captum as it is, its channels summed, explaining the logit.
+
+    captum works on a copy of the captured graph in which every activation is a module of its own:
+    functional and re-used ReLUs count, and its hooks never reach the network. Methods that draw
+    see one image at a time, with torch's, numpy's and Python's generators set to its seed and put
+    back. Every target costs a run of its own.
+
+    Attributes:
+        method: name of a class in `captum.attr` that explains pixels.
+        parameters: further arguments of its ``attribute``; lists become tuples. A number for
+            ``baselines`` is a picture of that value in normalised space.
+        segments: where the method takes a ``feature_mask``, the number of superpixels.
+
+    Source: Kokhlikyan et al. 2020, "Captum: a unified and generic model interpretability library".
+    """
+
+    method: str = "InputXGradient"
+    parameters: Any = None
+    segments: int = 50
+
+    source: ClassVar[str] = "Kokhlikyan et al. 2020, arXiv:2009.07896"
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            allowed = f"must be one of {', '.join(METHODS)}"
+            raise InputError("explainer.method", self.method, allowed)
+        if self.segments < 2:
+            raise InputError("explainer.segments", self.segments, "must be at least 2")
+        given = self.parameters or {}
+        if not isinstance(given, Mapping):
+            allowed = "must be null or arguments of the method, e.g. {n_steps: 20}"
+            raise InputError("explainer.parameters", given, allowed)
+        known = self._arguments()
+        for name, value in given.items():
+            if name not in known:
+                raise unknown_key(f"explainer.parameters.{name}", value, known)
+        needed = [
+            name
+            for name, each in known.items()
+            if each.default is inspect.Parameter.empty and name not in ("baselines", *given)
+        ]
+        if needed:
+            allowed = f"{self.method} needs {', '.join(needed)} too"
+            raise InputError("explainer.parameters", self.parameters, allowed)
+        # This fact follows from a parameter.
+        object.__setattr__(self, "is_deterministic", self.method not in _DRAWING)
+
+    def cost_in_forwards(self, targets: int = 1) -> float:
+        """Not a number: it depends on the method."""
+        return float("nan")
+
+    def bind(self, classifier: Classifier) -> Explain:
+        """See `Explainer.bind`."""
+
+        def explain(
+            images: Float[Tensor, "b c h w"],
+            targets: Int64[Tensor, "b k"],
+            seeds: Int64[Tensor, " b"] | None = None,
+        ) -> Float[Tensor, "b k h w"]:
+            captured = capture(classifier, images)
+            hooking = self.method if self.method in _HOOKING else None
+            with torch.inference_mode(False), torch.enable_grad():
+                pixels, at = images.clone().detach(), targets.clone()
+                module = modular(captured, hooking)
+                with torch.no_grad():
+                    check_targets(at, module(pixels[:1]).shape[1])
+                method = METHODS[self.method](module)
+                masks: Tensor | None = None
+                if "feature_mask" in self._arguments():
+                    masks = segmented(pixels, "slic", self.segments, classifier)[:, None]
+                draws = self.method in _DRAWING
+                together = len(pixels) if masks is None and not draws else 1
+                dice = torch.zeros_like(at[:, 0]) if seeds is None else seeds
+                found = []
+                for first in range(0, len(pixels), together):
+                    chosen = slice(first, first + together)
+                    own = {} if masks is None else {"feature_mask": masks[chosen]}
+                    for rank in range(at.shape[1]):
+                        with _seeded(int(dice[first])) if draws else _quiet():
+                            found.append(self._one(method, pixels[chosen], at[chosen, rank], own))
+            maps = torch.cat(found).sum(dim=1)
+            by_target = maps.view(-1, at.shape[1], together, *maps.shape[1:]).transpose(1, 2)
+            return by_target.reshape(*at.shape, *maps.shape[1:]).to(images.dtype)
+
+        return explain
+
+    def _arguments(self) -> dict[str, inspect.Parameter]:
+        """What ``attribute`` takes from a user."""
+        attribute: Any = METHODS[self.method].attribute
+        known = inspect.signature(attribute).parameters
+        return {name: each for name, each in known.items() if name not in ("self", *_OURS)}
+
+    def _one(
+        self, method: Any, images: Tensor, targets: Tensor, own: Mapping[str, Tensor]
+    ) -> Tensor:
+        """One target per image."""
+        given = {name: _tuples(value) for name, value in (self.parameters or {}).items()}
+        needs = self._arguments().get("baselines")
+        if needs is not None and needs.default is inspect.Parameter.empty:
+            given.setdefault("baselines", 0)
+        if isinstance(given.get("baselines"), int | float):
+            given["baselines"] = torch.full_like(images[:1], float(given["baselines"]))
+        pixels = images.clone().requires_grad_()
+        found: Tensor = method.attribute(pixels, target=targets, **{**own, **given})
+        return found.detach()
+
+
+def _tuples(value: Any) -> Any:
+    """A yaml's lists as captum wants them."""
+    return tuple(_tuples(each) for each in value) if isinstance(value, list | tuple) else value
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without captum's remarks on hooks, which touch no module of the user."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Setting .*hooks")
+        yield
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """The global generators, of which captum knows no others, set to a seed and put back."""
+    numpys, pythons = np.random.get_state(), random.getstate()
+    with _quiet(), torch.random.fork_rng():
+        torch.manual_seed(seed)
+        np.random.seed([seed % 2**32, seed >> 32])
+        random.seed(seed)
+        try:
+            yield
+        finally:
+            np.random.set_state(numpys)
+            random.setstate(pythons)

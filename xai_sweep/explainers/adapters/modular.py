@@ -1,0 +1,66 @@
+"""A captured network in which every activation is a module of its own, for libraries that hook."""
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from xai_sweep.core.errors import InputError
+from xai_sweep.graphs.capture import Captured
+
+aten = torch.ops.aten
+
+_MODULES: Mapping[Any, Callable[..., nn.Module]] = {
+    aten.relu.default: nn.ReLU,
+    aten.leaky_relu.default: nn.LeakyReLU,
+    aten.elu.default: nn.ELU,
+    aten.sigmoid.default: nn.Sigmoid,
+    aten.tanh.default: nn.Tanh,
+    aten.softplus.default: nn.Softplus,
+    aten.max_pool2d.default: nn.MaxPool2d,
+}
+# Not linear, and of no type that captum has a rule for.
+_UNSEEN = frozenset(
+    {
+        aten.relu6.default,
+        aten.hardtanh.default,
+        aten.silu.default,
+        aten.gelu.default,
+        aten.mish.default,
+        aten.hardswish.default,
+        aten.hardsigmoid.default,
+    }
+)
+
+
+def modular(captured: Captured, hooking: str | None = None) -> fx.GraphModule:
+    """A copy of the graph to put hooks on. It shares the weights, and nothing else.
+
+    Args:
+        captured: the network.
+        hooking: name of a method that sees activations by their modules' types only, if it is one.
+
+    Raises:
+        InputError: there is an activation that such a method would pass over without a word.
+    """
+    network = fx.GraphModule(captured.graph, copy.deepcopy(captured.graph.graph))
+    for number, (node, original) in enumerate(
+        zip(network.graph.nodes, captured.graph.graph.nodes, strict=True)
+    ):
+        if hooking and node.target in _UNSEEN:
+            operation = str(node.target).split(".")[1]
+            where = captured.paths.get(original) or "the network"
+            allowed = (
+                f"knows no {operation} (in {where}); must be one of the methods without hooks, or "
+                "explainer=deep_lift, guided_backprop or deconvnet"
+            )
+            raise InputError("explainer.method", hooking, allowed)
+        if node.op == "call_function" and node.target in _MODULES:
+            before, *rest = node.args
+            name = f"activation_{number}"
+            network.add_submodule(name, _MODULES[node.target](*rest, **node.kwargs))
+            node.op, node.target, node.args, node.kwargs = "call_module", name, (before,), {}
+    network.recompile()
+    return network

@@ -1,0 +1,1 @@
+"""Null explainers: what any method has to beat."""

@@ -1,0 +1,25 @@
+"""Guided backpropagation on the captured graph."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from xai_sweep.explainers.gradient.rectifiers import RectifiedGradient
+
+
+@dataclass(frozen=True)
+class GuidedBackprop(RectifiedGradient):
+    """The gradient with negative parts dropped behind every ReLU, in the forward and backward pass.
+
+    Where the network saturates (z > 6) a ReLU6 passes nothing.
+
+    Source: Springenberg et al. 2014, "Striving for simplicity", section 3.4.
+    """
+
+    source: ClassVar[str] = "Springenberg et al. 2014, arXiv:1412.6806"
+
+    @staticmethod
+    def receiver(before: Tensor, after: Tensor) -> Tensor:
+        """See `RectifiedGradient.receiver`."""
+        return after

@@ -1,0 +1,1 @@
+"""Methods that ask the network about changed images."""

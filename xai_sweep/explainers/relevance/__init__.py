@@ -1,0 +1,1 @@
+"""Methods that hand the logit down layer by layer."""

@@ -1,0 +1,158 @@
+"""A layer as the graph has it, and what is taken into it: batchnorm, zero padding, activation."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import fx
+
+from xai_sweep.core.errors import InputError
+from xai_sweep.explainers.relevance.engine import operations as known
+from xai_sweep.explainers.relevance.engine.flow import Flow, pads_zeros
+from xai_sweep.explainers.relevance.engine.layers import Affine, Conv, Linear, Scale
+
+WEIGHTED = (known.CONV, known.CONV_PADDING, known.LINEAR)
+
+
+@dataclass(eq=False)
+class Fused:
+    """A layer and the nodes that it stands for.
+
+    Attributes:
+        layer: with whatever was taken into it.
+        node: that names it.
+        start: the node that it reads.
+        end: the node whose value it computes.
+        activation: that was taken in, the same as ``end``.
+        batchnorm: how one was taken in, for people.
+        members: all its nodes.
+    """
+
+    layer: Affine
+    node: fx.Node
+    start: fx.Node
+    end: fx.Node
+    activation: fx.Node | None = None
+    batchnorm: str = ""
+    members: set[fx.Node] = field(default_factory=set)
+
+
+def fused(flow: Flow, node: fx.Node, takes_batchnorm: bool) -> Fused:
+    """The layer that begins at this node: a convolution, a linear layer or a batchnorm.
+
+    Args:
+        flow: the graph.
+        node: its first node.
+        takes_batchnorm: whether batchnorm is taken in; otherwise it is a layer of its own.
+
+    Raises:
+        InputError: a batchnorm in training mode, or weights that depend on the image.
+    """
+    found = Fused(affine(flow, node), node, node.all_input_nodes[0], node, members={node})
+    follower = flow.only_user(node)
+    if takes_batchnorm and follower is not None and follower in flow.carriers:
+        if node.target is known.BATCHNORM and follower.target in WEIGHTED:
+            _take_before(flow, found, follower)
+            follower = flow.only_user(found.end)
+        if found.node.target in WEIGHTED and follower and follower.target is known.BATCHNORM:
+            norm = affine(flow, follower)
+            assert norm.bias is not None
+            found.layer = found.layer.scaled(norm.weight, norm.bias)
+            found.batchnorm = "fused" if not found.batchnorm else "both fused"
+            _extend(found, follower)
+    _take_frame(flow, found)
+    follower = flow.only_user(found.end)
+    if (
+        follower is not None
+        and follower.target in known.ACTIVATIONS
+        and follower in flow.carriers
+        and len(follower.all_input_nodes) == 1  # a PReLU's slopes are a node too
+    ):
+        found.activation = follower
+        _extend(found, follower)
+    return found
+
+
+def _extend(found: Fused, node: fx.Node) -> None:
+    found.end = node
+    found.members.add(node)
+
+
+def _take_before(flow: Flow, found: Fused, follower: fx.Node) -> None:
+    """Take a batchnorm into the layer behind it, where that is exact."""
+    norm, layer = found.layer, affine(flow, follower)
+    assert norm.bias is not None
+    both = layer.behind(norm.weight, norm.bias) if follower.args[0] is found.node else None
+    if both is not None:
+        found.layer, found.node = both, follower
+        found.batchnorm = "fused from before"
+        _extend(found, follower)
+
+
+def _take_frame(flow: Flow, found: Fused) -> None:
+    """Zero padding in front of a convolution is part of it, or relevance would go to the frame."""
+    pad = found.start
+    is_frame = pad.target in known.PADS and pads_zeros(pad) and flow.only_user(pad) is not None
+    if isinstance(found.layer, Conv) and is_frame and pad in flow.carriers:
+        widths: Any = pad.args[1]
+        if len(widths) == 4 and min(widths) >= 0:
+            found.layer = replace(found.layer, frame=tuple(widths))
+            found.start = pad.all_input_nodes[0]
+            found.members.add(pad)
+
+
+def affine(flow: Flow, node: fx.Node) -> Affine:
+    """The node's layer, by itself.
+
+    Raises:
+        InputError: as `fused`.
+    """
+    args: list[Any] = [
+        flow.constants.get(arg, arg) if isinstance(arg, fx.Node) else arg for arg in node.args
+    ]
+    if any(isinstance(arg, fx.Node) for arg in args[1:]):
+        raise flow.unsupported(node, "its weights depend on the image")
+    if node.target is known.BATCHNORM:
+        return _scale(flow, node, args)
+    defaults: list[Any] = [None, None, None, (1, 1), (0, 0), (1, 1), 1]
+    weight, bias, stride, padding, dilation, groups = (args + defaults[len(args) :])[1:]
+    if node.target is known.LINEAR:
+        return Linear(weight, bias)
+    if isinstance(padding, str):
+        padding = _named_padding(flow, node, padding, weight, dilation)
+    stride, padding, dilation = (
+        tuple(pair) * (2 // len(pair)) for pair in (stride, padding, dilation)
+    )
+    if weight.dtype != torch.float64:
+        # The fastest layout for a convolution and for its transposed, on a CPU and on a GPU.
+        weight = weight.contiguous(memory_format=torch.channels_last)
+    return Conv(weight, bias, stride, padding, dilation, groups)
+
+
+def _named_padding(
+    flow: Flow, node: fx.Node, padding: str, weight: torch.Tensor, dilation: Sequence[int]
+) -> list[int]:
+    reach = [dilation[axis % len(dilation)] * (weight.shape[axis + 2] - 1) for axis in (0, 1)]
+    if padding == "valid":
+        return [0, 0]
+    if any(length % 2 for length in reach):
+        raise flow.unsupported(node, "its padding is not symmetric")
+    return [length // 2 for length in reach]
+
+
+def _scale(flow: Flow, node: fx.Node, args: Sequence[Any]) -> Scale:
+    _, weight, bias, mean, variance, training, _, eps, *_ = args
+    if training or mean is None or variance is None:
+        raise InputError(
+            "model",
+            flow.paths.get(node) or "batchnorm",
+            "must have running statistics and be in evaluation mode: this batchnorm would mix the "
+            "images of a batch",
+        )
+    # In double precision, and rounded once.
+    factor = (variance.double() + eps).rsqrt()
+    factor = factor if weight is None else factor * weight.double()
+    shift = -mean.double() * factor
+    shift = shift if bias is None else shift + bias.double()
+    return Scale(factor.to(mean.dtype), shift.to(mean.dtype))

@@ -1,0 +1,157 @@
+"""Passes through a network that estimate patterns, measure them, or put them where weights are."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from xai_sweep.core.errors import InputError
+from xai_sweep.explainers.relevance.engine import Plan, Propagation
+from xai_sweep.explainers.relevance.engine.layers import layout
+from xai_sweep.explainers.relevance.engine.rules import Zero
+from xai_sweep.explainers.relevance.engine.splits import Proportional, Site, Split, Ways
+from xai_sweep.explainers.relevance.engine.steps import Layer
+from xai_sweep.explainers.relevance.patterns import Moments
+
+
+@dataclass(frozen=True)
+class _Observed(Zero):
+    """Not to propagate: shows every input and output of the layer to its sums."""
+
+    moments: Moments | None = None
+
+    def at(self, site: Site) -> Split:
+        assert self.moments is not None
+        return _ObservingSplit(site, self.moments)
+
+
+class _ObservingSplit(Split):
+    def __init__(self, site: Site, moments: Moments) -> None:
+        super().__init__(site)
+        self.moments = moments
+
+    def ways(self, a: Tensor, z: Tensor, top: Tensor | None, accounts: bool) -> Ways:
+        self.moments.add(a, z)
+        return Ways((None,))
+
+    def back(self, shares: tuple[Tensor, ...], kept: Tensor | None) -> Tensor:
+        raise AssertionError("a fit only runs forward")
+
+
+@dataclass(frozen=True)
+class _Replaced(Zero):
+    """The gradient, whose way back goes along other weights."""
+
+    weight: Tensor | None = None
+
+    def at(self, site: Site) -> Split:
+        assert self.weight is not None
+        return _ReplacedSplit(site, self.weight)
+
+
+class _ReplacedSplit(Proportional):
+    def __init__(self, site: Site, weight: Tensor) -> None:
+        super().__init__(site, 0.0, relative=False)
+        self.weight = weight
+
+    def back(self, shares: tuple[Tensor, ...], kept: Tensor | None) -> Tensor:
+        return self.layer.transpose(shares[0], self.weight, self.site.size)
+
+
+@dataclass(frozen=True)
+class _Measured(_Replaced):
+    """Goes back along other weights, divided by their growth, which it notes."""
+
+    growth: dict[str, float] = field(default_factory=dict)
+    key: str = ""
+
+    def at(self, site: Site) -> Split:
+        assert self.weight is not None
+        return _MeasuringSplit(site, self)
+
+
+class _MeasuringSplit(_ReplacedSplit):
+    def __init__(self, site: Site, rule: _Measured) -> None:
+        assert rule.weight is not None
+        super().__init__(site, rule.weight)
+        self.rule = rule
+
+    def back(self, shares: tuple[Tensor, ...], kept: Tensor | None) -> Tensor:
+        moved = super().back(shares, kept)
+        sizes = [float(part.double().square().mean().sqrt()) for part in (moved, shares[0])]
+        growth = sizes[0] / sizes[1] if all(sizes) else 1.0
+        self.rule.growth[self.rule.key] = growth
+        return moved / growth
+
+
+def layers(plan: Plan) -> dict[str, Layer]:
+    """The layers that have a pattern, by position and path, whatever the size of the images."""
+    found = [step for step in plan.steps if isinstance(step, Layer)]
+    return {f"{number:03d} {layer.path}".strip(): layer for number, layer in enumerate(found)}
+
+
+def estimate(
+    plan: Plan, batches: Iterable[Float[Tensor, "_ c h w"]], estimator: str
+) -> tuple[dict[str, Tensor], int]:
+    """Patterns of all layers, from one pass over images, and how many images there were.
+
+    Args:
+        plan: for images of this shape; its rules do not count.
+        batches: the images, at least one.
+        estimator: ``linear``, or ``two_component``, which is linear too where no ReLU follows.
+    """
+    sums = {
+        name: Moments(layer.site.layer, layer.site.rectified and estimator == "two_component")
+        for name, layer in layers(plan).items()
+    }
+    watching = with_layers(plan, {name: _Observed(moments=each) for name, each in sums.items()})
+    propagation = Propagation(watching)
+    count = 0
+    with torch.no_grad():
+        for images in batches:
+            propagation.forward(images)
+            count += len(images)
+    return {name: moments.pattern() for name, moments in sums.items()}, count
+
+
+def measured(
+    plan: Plan, tensors: Mapping[str, Tensor], images: Float[Tensor, "b c h w"]
+) -> dict[str, float]:
+    """How much each layer's patterns enlarge what goes back, from each image's best class."""
+    found: dict[str, float] = dict.fromkeys(tensors, 1.0)
+    rules = {
+        name: _Measured(weight=tensor, growth=found, key=name) for name, tensor in tensors.items()
+    }
+    propagation = Propagation(with_layers(plan, rules))
+    best = propagation.logits(images).argmax(dim=1, keepdim=True)
+    propagation(images, best, times_input=False)
+    return found
+
+
+def through(plan: Plan, weights: Mapping[str, Tensor]) -> Propagation:
+    """The gradient of a network in which these weights take the place of its own on the way back.
+
+    Raises:
+        InputError: they belong to another network.
+    """
+    own = {name: layer.site.layer.weight for name, layer in layers(plan).items()}
+    shapes = {name: tensor.shape for name, tensor in weights.items()}
+    if shapes != {name: weight.shape for name, weight in own.items()}:
+        raise InputError("explainer.patterns", f"{len(weights)} layers", "are of another network")
+    rules = {
+        name: _Replaced(weight=tensor.to(own[name]).contiguous(memory_format=layout(own[name])))
+        for name, tensor in weights.items()
+    }
+    return Propagation(with_layers(plan, rules))
+
+
+def with_layers(plan: Plan, rules: Mapping[str, Zero]) -> Plan:
+    """The plan with these rules at its layers."""
+    chosen = {layer.node: rules[name] for name, layer in layers(plan).items()}
+    steps = [
+        replace(step, chosen=chosen[step.node]) if isinstance(step, Layer) else step
+        for step in plan.steps
+    ]
+    return Plan(plan.flow, tuple(steps))

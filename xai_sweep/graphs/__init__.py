@@ -1,0 +1,1 @@
+"""The network as a captured graph, and faster forms of it."""

@@ -1,0 +1,169 @@
+"""A network as a flat graph of ATen operations.
+
+`torch.export` sees every operation, whether it is a module, a function or a re-used ReLU, so a
+method that works on the captured graph works on any CNN without knowing its classes.
+"""
+
+import logging
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, fx, nn
+
+from xai_sweep.core.errors import InputError
+from xai_sweep.models.classifier import Classifier, evaluating
+
+aten = torch.ops.aten
+
+# A captured activation must keep its value, so nothing may be overwritten in place.
+_OUT_OF_PLACE: Mapping[Any, Any] = {
+    aten.relu_.default: aten.relu.default,
+    aten.relu6_.default: aten.relu6.default,
+    aten.hardtanh_.default: aten.hardtanh.default,
+    aten.leaky_relu_.default: aten.leaky_relu.default,
+    aten.elu_.default: aten.elu.default,
+    aten.silu_.default: aten.silu.default,
+    aten.hardswish_.default: aten.hardswish.default,
+    aten.hardsigmoid_.default: aten.hardsigmoid.default,
+    aten.sigmoid_.default: aten.sigmoid.default,
+    aten.add_.Tensor: aten.add.Tensor,
+    aten.mul_.Tensor: aten.mul.Tensor,
+    aten.dropout_.default: aten.dropout.default,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Captured:
+    """A classifier's graph for one channel count and image size, any batch size.
+
+    Attributes:
+        graph: computes the logits; shares parameters and buffers with the classifier's module.
+        shapes: height and width of every node's value that is a map ``[B, C, H, W]``.
+        paths: module path (``features.0``) of every node, empty for an operation at top level.
+    """
+
+    graph: fx.GraphModule
+    shapes: Mapping[fx.Node, tuple[int, int]]
+    paths: Mapping[fx.Node, str]
+
+    def last_spatial(self, layer: str | None = None) -> fx.Node:
+        """The last node that is still a map with more than one pixel.
+
+        Args:
+            layer: module path; then the last such node inside this module.
+
+        Raises:
+            InputError: there is none, or no such layer.
+        """
+        nodes = [node for node, (height, width) in self.shapes.items() if height * width > 1]
+        if layer is not None:
+            nodes = [node for node in nodes if f"{self.paths[node]}.".startswith(f"{layer}.")]
+        if not nodes:
+            last = dict.fromkeys(path for path in self.paths.values() if path)
+            raise InputError(
+                "explainer.layer",
+                layer,
+                "must be the path of a module whose output is a map [B, C, H, W]; the last "
+                f"modules of this network are {', '.join(list(last)[-5:])}",
+            )
+        return nodes[-1]
+
+
+_captured: WeakKeyDictionary[nn.Module, dict[tuple[Any, ...], Captured]] = WeakKeyDictionary()
+
+
+def capture(classifier: Classifier, images: Float[Tensor, "b c h w"]) -> Captured:
+    """The classifier's graph for images of this shape; captured once per module and shape.
+
+    The module itself is left as it is: same mode, no hooks, no copies of its weights.
+
+    Raises:
+        InputError: the network's control flow depends on its data; names the line.
+    """
+    module = classifier.module
+    # The identity of the weights is part of the key: moving a module replaces its buffers.
+    weights = tuple(tensor.data_ptr() for tensor in _tensors(module))
+    key = (tuple(images.shape[1:]), images.device, images.dtype, weights)
+    known = _captured.setdefault(module, {})
+    if key not in known:
+        # A graph that was captured in inference mode could not be differentiated.
+        with torch.inference_mode(False):
+            known[key] = _capture(module, images)
+    return known[key]
+
+
+def _tensors(module: nn.Module) -> Iterator[Tensor]:
+    """All parameters and buffers, some perhaps twice; the module's own way takes milliseconds."""
+    for part in module.modules():
+        for tensor in (*part._parameters.values(), *part._buffers.values()):
+            if tensor is not None:
+                yield tensor
+
+
+def _capture(module: nn.Module, images: Tensor) -> Captured:
+    # Two images, because torch.export takes a batch of one for a constant.
+    example = torch.zeros_like(images[:1]).repeat(2, 1, 1, 1)
+    try:
+        with evaluating(module), torch.no_grad(), _silence():
+            program = torch.export.export(
+                module, (example,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},)
+            )
+    except Exception as error:  # torch.export raises a family of types without a common base
+        reason = f"must be a graph torch.export can capture: {' '.join(str(error).split())[:200]}"
+        raise InputError("model", type(module).__name__, reason + _line(error)) from error
+    graph = program.module(check_guards=False)
+    shapes: dict[fx.Node, tuple[int, int]] = {}
+    paths: dict[fx.Node, str] = {}
+    _remove_in_place(graph.graph)
+    for node in graph.graph.nodes:
+        if node.op != "call_function":
+            continue
+        stack = node.meta.get("nn_module_stack") or {}
+        paths[node] = next((path for path, _ in reversed(stack.values())), "")
+        value = node.meta.get("val")
+        if isinstance(value, Tensor) and value.dim() == 4:
+            shapes[node] = (int(value.shape[-2]), int(value.shape[-1]))
+    graph.recompile()
+    return Captured(graph, shapes, paths)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Without the pages that torch.export prints before it raises: one line is enough."""
+    logger = logging.getLogger("torch.fx.experimental.symbolic_shapes")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _line(error: Exception) -> str:
+    """The last line outside of torch that ran before the error, which is one of the network's."""
+    not_theirs = (Path(torch.__file__).parent, Path(__file__).parents[1])
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if not any(Path(frame.filename).is_relative_to(folder) for folder in not_theirs):
+            return f" ({frame.filename}, line {frame.lineno}: {frame.line})"
+    return ""
+
+
+def _remove_in_place(graph: fx.Graph) -> None:
+    """Let every operation return a new tensor, and whoever read the overwritten one read that."""
+    seen: set[fx.Node] = set()
+    for node in graph.nodes:
+        seen.add(node)
+        if node.op == "call_function" and node.target in _OUT_OF_PLACE:
+            node.target = _OUT_OF_PLACE[node.target]
+            overwritten = node.args[0]
+            assert isinstance(overwritten, fx.Node)
+            overwritten.replace_all_uses_with(node, delete_user_cb=lambda user: user not in seen)

@@ -1,0 +1,1 @@
+"""How alike two heatmaps are, one measure per file."""

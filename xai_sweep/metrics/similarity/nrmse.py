@@ -1,0 +1,27 @@
+"""Root mean square error in units of the reference."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from xai_sweep.metrics.base import Metric, Pairs
+from xai_sweep.metrics.similarity.rmse import RMSE
+
+
+@dataclass(frozen=True)
+class NRMSE(Metric):
+    """RMSE of the two heatmaps, each divided by the reference's root mean square over the region.
+
+    Free of the scale of the relevance: 0 for equal maps, 1 for a new map of zeros, about the square
+    root of 2 for unrelated maps of equal size. Undefined if the reference is zero everywhere.
+    """
+
+    higher_is_better: ClassVar[bool] = False
+    source: ClassVar[str] = "Heggen, University of Oslo, 2021, eq. 7.1, in units of the reference"
+
+    def __call__(self, pairs: Pairs) -> Float64[Tensor, "*p"]:
+        """See the class."""
+        return torch.where(pairs.scale > 0, RMSE()(pairs) / pairs.scale, torch.nan)

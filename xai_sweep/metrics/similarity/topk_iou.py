@@ -1,0 +1,50 @@
+"""Overlap of the most relevant pixels."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float32, Float64
+from torch import Tensor
+
+from xai_sweep.core.errors import InputError
+from xai_sweep.metrics.base import Metric, Pairs
+from xai_sweep.metrics.maps import Maps, per_map, total
+
+
+@dataclass(frozen=True)
+class TopKIoU(Metric):
+    """Intersection over union of the most relevant pixels (the most positive ones) of both maps.
+
+    With n valid pixels, k is ``share * n``, rounded, at least 1. A pixel is chosen if its rank
+    (1..n, ties share their mean rank) is above n - k. So a tie at the edge is chosen or left as a
+    whole, chosen maps may hold fewer or more than k pixels, and a map without a top (constant, or
+    half of it on one plateau of largest values) has none. Undefined if neither map has one.
+
+    Attributes:
+        share: part of the valid pixels, above 0 and below 1.
+    """
+
+    share: float = 0.05
+
+    higher_is_better: ClassVar[bool] = True
+    source: ClassVar[str] = "Ghorbani, Abid, Zou, AAAI 2019, top-k intersection, over the union"
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.share, float) and 0 < self.share < 1):
+            raise InputError("metric.topk_iou.share", self.share, "a number above 0 and below 1")
+
+    def __call__(self, pairs: Pairs) -> Float64[Tensor, "*p"]:
+        """See the class."""
+        a, b = self._top(pairs, pairs.a), self._top(pairs, pairs.b)
+        both = total(a * b)
+        return both / (total(a) + total(b) - both)
+
+    def _top(self, pairs: Pairs, maps: Maps) -> Float32[Tensor, "*p h w"]:
+        """1 for each chosen pixel, 0 for any other."""
+        n = pairs.count
+        k = (self.share * n).round().clamp(min=1)
+        above = n - k - (n + 1) / 2  # n - k, as a rank minus the mean rank
+        # Into floats, because booleans are slow to make and to count.
+        chosen = torch.gt(maps.ranks, per_map(above), out=torch.empty_like(maps.ranks))
+        return chosen.mul_(pairs.weights)

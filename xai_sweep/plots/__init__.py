@@ -1,8 +1,0 @@
-"""Every picture, drawn from rows and stored heatmaps; nothing here knows torch."""
-
-from xai_sweep.plots._curves import curves
-from xai_sweep.plots._figure import save
-from xai_sweep.plots._side_by_side import representatives, side_by_side
-from xai_sweep.plots._strip import strip
-
-__all__ = ["curves", "representatives", "save", "side_by_side", "strip"]

@@ -1,0 +1,1 @@
+"""The results folder: what is written, by whom, and how it stays whole."""

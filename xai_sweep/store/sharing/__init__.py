@@ -1,0 +1,1 @@
+"""Several jobs, one results folder: who computes which cell."""

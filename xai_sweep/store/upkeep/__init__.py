@@ -1,0 +1,1 @@
+"""Looking after a results folder: status, verify, compact, prune."""

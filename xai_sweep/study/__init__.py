@@ -1,0 +1,1 @@
+"""The experiment: cases, their counterparts, and what is measured on both."""

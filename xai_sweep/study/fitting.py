@@ -1,0 +1,65 @@
+"""A job's fit: made once from the job's own images, and kept beside the results."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from xai_sweep.config.cells import digest
+from xai_sweep.core.errors import InputError
+from xai_sweep.data import ImageFile
+from xai_sweep.data.dataset import Images
+from xai_sweep.explainers import Fittable
+from xai_sweep.models import Classifier
+
+FITS = "_fits"
+# What decides a fit. All of it is in the key of a cell too.
+_DECIDES = ("model", "explainer", "weights", "data", "numbers")
+
+log = logging.getLogger(__name__)
+
+
+def fitted(
+    explainer: Fittable,
+    classifier: Classifier,
+    files: Sequence[ImageFile],
+    results: Path,
+    science: Mapping[str, Any],
+) -> Fittable:
+    """The method ready to explain: as it is, as an earlier job left it, or fitted now.
+
+    Args:
+        explainer: the method.
+        classifier: on the device where it will be explained.
+        files: the job's images, of which those that cannot be read are left out.
+        results: the results folder.
+        science: see `Curve.science`.
+
+    Raises:
+        InputError: no image can be read, or the network cannot be captured.
+    """
+    if explainer.is_fitted:
+        return explainer
+    key = digest({name: science[name] for name in _DECIDES})[:16]
+    path = results / FITS / f"{type(explainer).__name__}-{key}.safetensors"
+    if path.exists():
+        try:
+            return explainer.restored(path)
+        except InputError as error:
+            log.warning("%s: made again", error)
+    path.parent.mkdir(exist_ok=True)
+    made = explainer.fit(classifier, _batches(files[: explainer.limit], classifier))
+    made.save(path)
+    return made
+
+
+def _batches(files: Sequence[ImageFile], classifier: Classifier) -> Iterator[Tensor]:
+    images = Images(files, classifier.preprocess)
+    device = next(classifier.module.parameters(), torch.empty(0)).device
+    for batch in DataLoader(images, batch_size=8, collate_fn=images.collate):
+        if batch.files:
+            yield batch.images.to(device)

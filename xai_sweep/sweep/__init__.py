@@ -1,0 +1,1 @@
+"""From the points of a grid to finished cells."""

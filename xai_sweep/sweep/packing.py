@@ -1,0 +1,129 @@
+"""Which points of a grid share a Hydra job, by the text of their overrides.
+
+Nothing is composed here, because that takes 60 ms a point and a grid may have 10,000.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from hydra.core.override_parser.types import Quote, QuotedString
+
+from xai_sweep.core.errors import InputError
+
+Overrides = tuple[str, ...]
+
+SWEEPER = "hydra_plugins.xai_sweep_packing.PackingSweeper"
+
+# Keys that say where and how a sweep runs, and not what a point is.
+OF_THE_SWEEP = frozenset({"results", "on_error", "cells_per_job", "pack"})
+# Points that differ in these alone share the clean images' predictions and heatmaps.
+FREE = frozenset({"transform", "magnitude", "target", "region", "region_of"})
+# Points that differ in these too may share a job, because they share the model.
+FREE_IN_JOB = FREE | {"explainer", "data", "metric", "seed", "ranks"}
+
+
+def jobs(
+    points: Sequence[Overrides],
+    limit: int | None = None,
+    cells_of: Callable[[Overrides], int] = lambda point: 1,
+) -> list[Overrides]:
+    """The overrides of as few Hydra jobs as compute every point of a grid.
+
+    A job is given what all points have in common, and what its own points add to that in `pack`.
+    Jobs of the same model follow each other, so that a process which runs them all loads it once.
+
+    Args:
+        points: the overrides of each point.
+        limit: cells per job; None: a job per model, data and explainer, however many cells. A
+            point of more cells is not split.
+        cells_of: how many cells a point has; asked only if there is a limit.
+    """
+    if len(points) < 2:
+        return list(points)
+    common = _common(points)
+    shared = frozenset(common)
+    models: dict[Overrides, dict[Overrides, list[Overrides]]] = {}
+    for point in points:
+        own = tuple(word for word in point if word not in shared)
+        groups = models.setdefault(without(FREE_IN_JOB, own), {})
+        groups.setdefault(without(FREE, own), []).append(own)
+    packs: list[list[Overrides]] = []
+    for groups in models.values():
+        if limit is None:
+            packs += groups.values()
+        else:
+            packs += _filled(groups.values(), limit, lambda own: cells_of(common + own))
+    return [(*common, f"pack={spelled(pack)}") for pack in packs]
+
+
+def _common(points: Sequence[Overrides]) -> Overrides:
+    """Overrides that make sense without the rest of a point, and are the same in all points."""
+    everywhere = frozenset.intersection(*map(frozenset, points))
+    differing = {root(word) for point in points for word in point if word not in everywhere}
+    # An experiment may choose any entry, which an override of a value would then not fit.
+    safe = OF_THE_SWEEP if "experiment" in differing else None
+    return tuple(
+        word
+        for word in dict.fromkeys(points[0])
+        if word in everywhere
+        and root(word) not in differing
+        and (safe is None or root(word) in safe)
+    )
+
+
+def _filled(
+    groups: Iterable[list[Overrides]], limit: int, cells_of: Callable[[Overrides], int]
+) -> list[list[Overrides]]:
+    """Groups together as long as they fit; a group is divided only if it is too large for a job."""
+    packs: list[list[Overrides]] = []
+    free = 0
+    for group in groups:
+        cells = [cells_of(own) for own in group]
+        fresh = sum(cells) > free
+        for own, count in zip(group, cells, strict=True):
+            if fresh or count > free:
+                packs.append([])
+                free, fresh = limit, False
+            packs[-1].append(own)
+            free -= count
+    return packs
+
+
+def without(roots: frozenset[str], overrides: Iterable[str]) -> Overrides:
+    """The overrides that begin with none of these groups or keys."""
+    return tuple(word for word in overrides if root(word) not in roots)
+
+
+@lru_cache(maxsize=65536)
+def root(override: str) -> str:
+    """The group or key that an override begins with: `transform` of `transform.angle=5`."""
+    found = re.match(r"[+~]*([^.=@/:]*)", override)
+    return found[1] if found else ""
+
+
+def spelled(pack: Iterable[Overrides]) -> str:
+    """A list of lists of overrides as Hydra reads it."""
+    points = [[quoted(word) for word in own] for own in pack]
+    return f"[{','.join('[' + ','.join(own) + ']' for own in points)}]"
+
+
+def quoted(text: str) -> str:
+    """A text that Hydra takes as it is."""
+    return str(QuotedString(text, Quote.double).with_quotes())
+
+
+def check_retry(results: str, words: Iterable[str]) -> None:
+    """Refuse what would make another point of a recorded one.
+
+    Raises:
+        InputError: there is no such folder, or a word that is not about how jobs are run.
+    """
+    if not Path(results).is_dir():
+        raise InputError("results", results, "a results folder; there is no such folder")
+    for word in words:
+        if root(word) not in ("hydra", "on_error", "cells_per_job"):
+            key, _, value = word.partition("=")
+            allowed = "a retry takes only how jobs run: hydra/launcher=..., on_error, cells_per_job"
+            raise InputError(key, value, allowed)

@@ -1,0 +1,1 @@
+"""Transforms that change pixels in their place."""
