@@ -1,0 +1,181 @@
+"""Parameters that say by their type what they take.
+
+An explainer, transform, metric, data set or logger is a frozen dataclass. Its annotations are the
+one place that says what a parameter may be, with bounds from `annotated_types`:
+
+    share: Annotated[float, Gt(0), Lt(1)] = 0.05
+    reduction: Literal["sum", "absolute_max"] = "sum"
+    layer: str | None = None
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields
+from functools import cache
+from types import NoneType, UnionType
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Literal,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+from annotated_types import BaseMetadata, Ge, Gt, Interval, Le, Lt
+
+from xai_sweep.core.errors import InputError
+
+_IN_WORDS = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "text",
+    NoneType: "null",
+}
+
+
+class Declared:
+    """Base of frozen dataclasses whose parameters are checked against their declared types.
+
+    Class attributes:
+        group: what stands before a parameter's name where it is typed, ``explainer`` for example.
+    """
+
+    group: ClassVar[str] = ""
+
+    def __post_init__(self) -> None:
+        """Convert and check every parameter.
+
+        Raises:
+            InputError: naming the parameter, its value and what is allowed.
+        """
+        types = parameter_types(type(self))
+        for field in fields(self):  # type: ignore[arg-type]  # subclasses are dataclasses
+            if field.init:
+                key = f"{self.group}.{field.name}" if self.group else field.name
+                given = getattr(self, field.name)
+                object.__setattr__(self, field.name, checked(key, given, types[field.name]))
+
+
+@cache
+def parameter_types(cls: type) -> Mapping[str, Any]:
+    """The declared type of every field of a dataclass, bounds included."""
+    return get_type_hints(cls, include_extras=True)
+
+
+def checked(key: str, value: Any, annotation: Any) -> Any:
+    """A value as its declared type has it.
+
+    A whole number is taken for a number, and a number for text (a folder may be called 2024). Types
+    that this module does not know take any value.
+
+    Args:
+        key: as typed on the command line.
+        value: what was given.
+        annotation: the declared type.
+
+    Raises:
+        InputError: the value is of another type or out of bounds.
+    """
+    options = [*_options(annotation)]
+    if any(_words(kind) is None for kind, _ in options):
+        return value
+    for kind, bounds in options:
+        found, converted = _converted(value, kind)
+        if found and all(_holds(bound, converted) for bound in bounds):
+            return converted
+    raise InputError(key, value, f"must be {in_words(annotation)}")
+
+
+def in_words(annotation: Any) -> str:
+    """What a declared type takes, for a person; empty for a type that this module does not know."""
+    words = []
+    choices: list[str] = []
+    for kind, bounds in _options(annotation):
+        known = _words(kind)
+        if known is None:
+            return ""
+        if get_origin(kind) is Literal:
+            choices += [str(choice) for choice in get_args(kind)]
+        else:
+            words.append(known + " and".join(_bound_in_words(bound) for bound in bounds))
+    if choices:
+        words.insert(0, f"one of {', '.join(choices)}")
+    return " or ".join(words)
+
+
+def _options(annotation: Any, bounds: tuple[Any, ...] = ()) -> Iterator[tuple[Any, tuple[Any, ...]]]:
+    """Every type of a union, with its bounds."""
+    if get_origin(annotation) is Annotated:
+        inner, *extra = get_args(annotation)
+        yield from _options(inner, (*bounds, *_flat(extra)))
+    elif isinstance(annotation, UnionType) or get_origin(annotation) is Union:
+        for kind in get_args(annotation):
+            yield from _options(kind, () if kind is NoneType else bounds)
+    else:
+        yield annotation, bounds
+
+
+def _flat(extra: Iterable[Any]) -> Iterator[BaseMetadata]:
+    for bound in extra:
+        if isinstance(bound, Interval):
+            yield from bound
+        elif isinstance(bound, BaseMetadata):
+            yield bound
+
+
+def _words(kind: Any) -> str | None:
+    if get_origin(kind) is Literal:
+        return f"one of {', '.join(map(str, get_args(kind)))}"
+    if get_origin(kind) in (tuple, list):
+        inner = _words(get_args(kind)[0])
+        return None if inner is None else f"a list, each {inner}"
+    return _IN_WORDS.get(kind)
+
+
+def _converted(value: Any, kind: Any) -> tuple[bool, Any]:
+    """Whether a value is of a type, and the value as that type."""
+    if get_origin(kind) is Literal:
+        return any(value == each and type(value) is type(each) for each in get_args(kind)), value
+    if get_origin(kind) in (tuple, list):
+        if not isinstance(value, list | tuple):
+            return False, value
+        parts = [_converted(each, get_args(kind)[0]) for each in value]
+        make = get_origin(kind)
+        return all(found for found, _ in parts), make(converted for _, converted in parts)
+    if type(value) is kind:
+        return kind is not float or math.isfinite(value), value
+    if kind is float and type(value) is int:
+        return True, float(value)
+    if kind is str and type(value) in (int, float):
+        return True, str(value)
+    return False, value
+
+
+def _holds(bound: Any, value: Any) -> bool:
+    match bound:
+        case Ge(least):
+            return bool(value >= least)
+        case Gt(least):
+            return bool(value > least)
+        case Le(most):
+            return bool(value <= most)
+        case Lt(most):
+            return bool(value < most)
+    raise TypeError(f"{bound!r} is not a bound that parameters may declare")
+
+
+def _bound_in_words(bound: Any) -> str:
+    match bound:
+        case Ge(least):
+            return f" of at least {least}"
+        case Gt(least):
+            return f" above {least}"
+        case Le(most):
+            return f" of at most {most}"
+        case Lt(most):
+            return f" below {most}"
+    raise TypeError(f"{bound!r} is not a bound that parameters may declare")
