@@ -5,26 +5,26 @@ from pathlib import Path
 import pytest
 import torch
 from harness import FAST, call, read
+from heatmaps import heatmaps_of
 from networks import network
 from skimage.filters import sobel
 
 from xai_sweep.commands import main as cli
-from xai_sweep.config.controls import CONTROLS, is_control
 from xai_sweep.config.root import build, composed, entries, register
-from xai_sweep.explainers import Constant, Random, Sobel
+from xai_sweep.explainers.controls import Constant, Random, Sobel, control_entries, is_control
 from xai_sweep.models import Classifier
 
 TARGETS = torch.tensor([[0, 3], [4, 1]])
 
 
-def test_names_are_those_of_the_classes() -> None:
+def test_entries_are_those_of_the_classes() -> None:
     register()
     found = {
         name
         for name in entries("explainer")
         if build(composed([f"explainer={name}"]).explainer).is_control
     }
-    assert found == set(CONTROLS)
+    assert found == set(control_entries())
     assert is_control("sobel(reduction=sum)")
     assert not is_control("grad_cam")
 
@@ -32,14 +32,14 @@ def test_names_are_those_of_the_classes() -> None:
 def test_sobel_is_that_of_scikit_image() -> None:
     images = torch.randn(2, 3, 16, 16, dtype=torch.float64)
     classifier = Classifier(network("plain"))
-    heatmaps = Sobel().bind(classifier)(images, TARGETS)
+    heatmaps = Sobel().explain(classifier, images, TARGETS).heatmaps
     for image, heatmap in zip(images, heatmaps, strict=True):
         expected = sobel(classifier.normalisation.to_pixels(image).mean(dim=0).numpy())
         torch.testing.assert_close(heatmap[1], torch.from_numpy(expected))
 
 
 def test_random_knows_the_seed_alone() -> None:
-    explain = Random().bind(Classifier(network("plain")))
+    explain = heatmaps_of(Random(), Classifier(network("plain")))
     seeds = torch.tensor([7, 2**40])
     one = explain(torch.randn(2, 3, 16, 16), TARGETS, seeds)
     assert torch.equal(one, explain(torch.randn(2, 3, 16, 16), TARGETS.flip(0), seeds))
@@ -48,7 +48,11 @@ def test_random_knows_the_seed_alone() -> None:
 
 
 def test_constant_is_constant() -> None:
-    heatmaps = Constant().bind(Classifier(network("plain")))(torch.randn(2, 3, 16, 16), TARGETS)
+    heatmaps = (
+        Constant()
+        .explain(Classifier(network("plain")), torch.randn(2, 3, 16, 16), TARGETS)
+        .heatmaps
+    )
     assert torch.equal(heatmaps, torch.ones(2, 2, 16, 16))
 
 
@@ -68,7 +72,7 @@ def test_a_job_of_controls(tmp_path: Path) -> None:
     words = [word for word in FAST if "explainer" not in word]
     assert call(tmp_path, "explainer=controls", "transform.angle=[5]", "data.limit=2", *words) == 0
     rows = read(tmp_path)
-    assert set(rows["explainer"]) == set(CONTROLS)
+    assert set(rows["explainer"]) == set(control_entries())
     assert rows["error"].isna().all()
     constant = rows[rows["explainer"] == "constant"]
     assert constant["spearman"].isna().all()

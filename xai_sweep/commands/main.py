@@ -14,10 +14,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from xai_sweep.config.controls import CONTROLS
 from xai_sweep.config.messages import USER_ERRORS, one_line
 from xai_sweep.config.root import CONF, register
 from xai_sweep.core.errors import InputError, SomeFailedError
+from xai_sweep.explainers.controls import control_entries
 from xai_sweep.sweep.launching import with_multirun
 from xai_sweep.sweep.packing import SWEEPER, check_retry, quoted
 
@@ -92,7 +92,9 @@ def with_controls(words: list[str]) -> list[str]:
     names = {word: word.partition("=")[2].split(",") for word in words if word[:10] == "explainer="}
     groups = [word for word, chosen in names.items() if "controls" in chosen]
     for word in groups:
-        spelled = [",".join(CONTROLS) if name == "controls" else name for name in names[word]]
+        spelled = [
+            ",".join(control_entries()) if name == "controls" else name for name in names[word]
+        ]
         words = [f"explainer={','.join(spelled)}" if each == word else each for each in words]
     several = {"-m", "--multirun"}.intersection(words)
     return ["-m", *words] if groups and not several else words

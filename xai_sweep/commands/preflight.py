@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.table import Table
 
 from xai_sweep.config.root import build, composed
-from xai_sweep.explainers import LRP
-from xai_sweep.explainers.base import Accounted, Explain
+from xai_sweep.explainers import LRP, Explainer, Fittable
 from xai_sweep.explainers.relevance.engine import Propagation
 from xai_sweep.models import Classifier, load, sample
+from xai_sweep.study.fitting import from_file
 
 
 def preflight(overrides: list[str]) -> None:
@@ -26,21 +26,22 @@ def preflight(overrides: list[str]) -> None:
     """
     cfg = composed(overrides)
     explainer = build(cfg.explainer)
+    if isinstance(explainer, Fittable):
+        explainer = from_file(explainer)
     classifier = load(build(cfg.model))
     images = sample(classifier)
     if isinstance(explainer, LRP):
         # All that has no rule is in the table; a run would stop at the first.
         forgiving = replace(explainer, unsupported="gradient")
-        _show(forgiving.bind(classifier).propagation(images))
-    explain = explainer.bind(classifier)
-    notes = dict(explain.notes(images)) if isinstance(explain, Accounted) else {}
+        _show(forgiving.propagation(classifier, images))
+    notes = explainer.prepare(classifier, images)
     if isinstance(explainer, LRP):
-        propagation = explain.propagation(images)
+        propagation = explainer.propagation(classifier, images)
         print(f"memory     {_kept(propagation, images) / 2**20:.0f} MiB kept per image")
         print(f"logits     differ by {notes['logit_difference']:.1e} of the largest after fusing")
     ranks = min(cfg.ranks, classifier.module(images).shape[1])
     print(
-        f"cost       {_forwards(explain, classifier, images, ranks):.1f} forward passes per image"
+        f"cost       {_forwards(explainer, classifier, images, ranks):.1f} forward passes per image"
     )
     for operation in notes.get("unsupported", []):
         print(f"warning: {operation}: passed as input times gradient")
@@ -77,7 +78,9 @@ def _kept(propagation: Propagation, images: torch.Tensor) -> int:
     return sum(sizes.values()) // len(images)
 
 
-def _forwards(explain: Explain, classifier: Classifier, images: torch.Tensor, ranks: int) -> float:
+def _forwards(
+    explainer: Explainer, classifier: Classifier, images: torch.Tensor, ranks: int
+) -> float:
     """Time of an explanation in units of the network's own forward pass."""
 
     def seconds(work: Any) -> float:
@@ -91,5 +94,9 @@ def _forwards(explain: Explain, classifier: Classifier, images: torch.Tensor, ra
     images = images + torch.linspace(-1, 1, images.shape[-1]).to(images)
     with torch.no_grad():
         forward = min(seconds(lambda: classifier.module(images)) for _ in range(3))
-    explain(images, targets, seeds)
-    return min(seconds(lambda: explain(images, targets, seeds)) for _ in range(2)) / forward
+
+    def explain() -> None:
+        explainer.explain(classifier, images, targets, seeds)
+
+    explain()
+    return min(seconds(explain) for _ in range(2)) / forward

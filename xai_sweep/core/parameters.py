@@ -103,11 +103,13 @@ def in_words(annotation: Any) -> str:
         else:
             words.append(known + " and".join(_bound_in_words(bound) for bound in bounds))
     if choices:
-        words.insert(0, f"one of {', '.join(choices)}")
+        words.insert(0, choices[0] if len(choices) == 1 else f"one of {', '.join(choices)}")
     return " or ".join(words)
 
 
-def _options(annotation: Any, bounds: tuple[Any, ...] = ()) -> Iterator[tuple[Any, tuple[Any, ...]]]:
+def _options(
+    annotation: Any, bounds: tuple[Any, ...] = ()
+) -> Iterator[tuple[Any, tuple[Any, ...]]]:
     """Every type of a union, with its bounds."""
     if get_origin(annotation) is Annotated:
         inner, *extra = get_args(annotation)

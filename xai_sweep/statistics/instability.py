@@ -19,8 +19,8 @@ def split(own: pd.DataFrame, moved: pd.DataFrame) -> pd.DataFrame:
     Interpolation of the reference counts as what is left.
 
     Args:
-        own: rows of one question with `segments=own`.
-        moved: the rows of the same question with `segments=moved`.
+        own: rows of one question with `superpixels=own`.
+        moved: the rows of the same question with `superpixels=moved`.
 
     Returns:
         A row per magnitude: `images`, `squared` (mean of `rmse` squared with own superpixels),
@@ -48,7 +48,7 @@ def split(own: pd.DataFrame, moved: pd.DataFrame) -> pd.DataFrame:
 
 
 def splits(results: str | Path) -> pd.DataFrame:
-    """`split` of every two runs in a results folder that differ in their segments alone.
+    """`split` of every two runs in a results folder that differ in their superpixels alone.
 
     Returns:
         The rows of `split`; empty if no two runs belong together.
@@ -59,9 +59,9 @@ def splits(results: str | Path) -> pd.DataFrame:
         assert isinstance(science, dict)
         explainer = dict(science["explainer"])
         if explainer.get("masks") == "independent":
-            segments = str(explainer.pop("segments"))
+            superpixels = str(explainer.pop("superpixels"))
             question = repr(sorted({**science, "explainer": sorted(explainer.items())}.items()))
-            cells.setdefault(question, {})[segments] = str(manifest["cell"])
+            cells.setdefault(question, {})[superpixels] = str(manifest["cell"])
     pairs = [pair for pair in cells.values() if pair.keys() == {"own", "moved"}]
     if not pairs:
         return pd.DataFrame()

@@ -24,7 +24,7 @@ class Clean:
         targets: the K best classes.
         references: their heatmaps.
         sampling: RMSE of the references to those of a second seed; zero if nothing is drawn.
-        segments: that copies are explained with, for methods that take them over.
+        carried: what copies are explained with, see `Explained.carried`.
     """
 
     file: ImageFile
@@ -33,7 +33,7 @@ class Clean:
     targets: Int64[Tensor, " k"]
     references: Float[Tensor, "k h w"]
     sampling: Float[Tensor, " k"]
-    segments: Int64[Tensor, "h w"] | None = None
+    carried: Int64[Tensor, "h w"] | None = None
 
 
 @dataclass(frozen=True, eq=False)

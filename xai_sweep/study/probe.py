@@ -11,7 +11,7 @@ from torch import Tensor
 from xai_sweep.core.errors import Failure, InputError
 from xai_sweep.core.seeds import derive
 from xai_sweep.data import Batch, ImageFile
-from xai_sweep.explainers import Accounted, Explainer, Segmented
+from xai_sweep.explainers import Explainer
 from xai_sweep.metrics import RMSE, Metric
 from xai_sweep.metrics.maps import largest
 from xai_sweep.models import Classifier, evaluating
@@ -63,10 +63,6 @@ class Probe(pl.LightningModule):
         self.pair_batches = Batching(batch_size)
         self._regions: dict[tuple[int, float, int, int], tuple[Tensor, Tensor]] = {}
 
-    def on_predict_start(self) -> None:
-        """Bind here and not before, because Lightning has moved the network to its device now."""
-        self.explain = self.explainer.bind(self.classifier)
-
     def predict_step(self, batch: Batch, batch_idx: int = 0) -> list[Comparison]:
         """Explain the clean images once, then every change of them, one curve after the other.
 
@@ -111,14 +107,16 @@ class Probe(pl.LightningModule):
         pixels = torch.stack([image for _, image in images])
         probabilities = self.predict(pixels)
         targets = self._best(probabilities)
-        references = self.explain(pixels, targets, self._seeds(files, "explainer"))
+        seeds = self._seeds(files, "explainer")
+        explained = self.explainer.explain(self.classifier, pixels, targets, seeds)
+        references = explained.heatmaps
         sampling = torch.zeros_like(targets, dtype=torch.float64)
         if not self.explainer.is_deterministic:
-            again = self.explain(pixels, targets, self._seeds(files, "explainer, second draw"))
+            seeds = self._seeds(files, "explainer, second draw")
+            again = self.explainer.explain(self.classifier, pixels, targets, seeds).heatmaps
             everywhere = torch.ones_like(references[:, 0], dtype=torch.bool)
             sampling = scores({"rmse": RMSE()}, again, references, everywhere)["rmse"]
-        segments = self.explain.segments(pixels) if isinstance(self.explain, Segmented) else None
-        kept = [None] * len(files) if segments is None else segments
+        kept = [None] * len(files) if explained.carried is None else explained.carried
         columns = (files, pixels, probabilities, targets, references, sampling, kept)
         return [Clean(*parts) for parts in zip(*columns, strict=True)]
 
@@ -140,10 +138,14 @@ class Probe(pl.LightningModule):
         probabilities = self.predict(copies)
         classes_new = self._best(probabilities)
         targets = targets_ref if question.target == "class" else classes_new
-        segments = self._segments(clean, magnitudes, change)
-        heatmaps, health = self._accounted(
-            copies, targets, self._seeds(files, "explainer"), segments
+        explained = self.explainer.explain(
+            self.classifier,
+            copies,
+            targets,
+            self._seeds(files, "explainer"),
+            self._carried(clean, magnitudes, change),
         )
+        heatmaps = explained.heatmaps
 
         moved, floor = references, torch.zeros_like(targets, dtype=torch.float64)
         region, home = self._region(magnitudes, (images.shape[-2], images.shape[-1]), change)
@@ -167,7 +169,8 @@ class Probe(pl.LightningModule):
             "rmse_sampling": torch.stack([image.sampling for image in clean]),
             "valid_fraction": region.double().mean(dim=(1, 2))[:, None].expand_as(targets),
             "finite": largest(heatmaps).isfinite() & largest(references).isfinite(),
-            **health,
+            # Schema version 1 has no column for the share of the baseline.
+            **{n: v for n, v in explained.facts.items() if n != "baseline_share"},
         }
         values = {name: column.tolist() for name, column in columns.items()}
         drawn = (
@@ -192,27 +195,17 @@ class Probe(pl.LightningModule):
             logits: Tensor = self.network(images)
         return logits.double().softmax(dim=1)
 
-    def _accounted(
-        self, images: Tensor, targets: Tensor, seeds: Tensor, segments: Tensor | None
-    ) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """Heatmaps, and the columns of health that the method can give."""
-        if isinstance(self.explain, Segmented):
-            return self.explain.accounted(images, targets, seeds, segments)
-        if isinstance(self.explain, Accounted):
-            return self.explain.accounted(images, targets, seeds)
-        return self.explain(images, targets, seeds), {}
-
-    def _segments(
+    def _carried(
         self, clean: Sequence[Clean], magnitudes: Float[Tensor, " b"], change: int
     ) -> Int64[Tensor, "b h w"] | None:
-        """The segments of the clean images, moved along; None if copies find their own."""
-        kept = [image.segments for image in clean if image.segments is not None]
+        """What the clean images carry, moved along; None if copies are explained from scratch."""
+        kept = [image.carried for image in clean if image.carried is not None]
         if not kept:
             return None
-        segments, transform = torch.stack(kept), self.changes[change].transform
+        carried, transform = torch.stack(kept), self.changes[change].transform
         if isinstance(transform, Geometric):
-            return transform.move_labels(segments, magnitudes)
-        return segments
+            return transform.move_labels(carried, magnitudes)
+        return carried
 
     def _best(self, probabilities: Float[Tensor, "b classes"]) -> Int64[Tensor, "b k"]:
         classes = probabilities.shape[1]

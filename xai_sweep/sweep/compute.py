@@ -17,7 +17,7 @@ from xai_sweep.config.cells import Cell
 from xai_sweep.config.root import build
 from xai_sweep.data import ImageFile
 from xai_sweep.data.loader import ImageModule
-from xai_sweep.explainers import Accounted, Explainer, Fittable
+from xai_sweep.explainers import Explainer, Fittable
 from xai_sweep.models import Classifier, load, sample
 from xai_sweep.store.cell_folder import CellFolder
 from xai_sweep.store.manifest import constant_columns, manifest
@@ -250,10 +250,7 @@ def _checked(explainer: Explainer, classifier: Classifier) -> dict[str, Any]:
     Raises:
         InputError: the network cannot be explained; names the layer.
     """
-    explain = explainer.bind(classifier)
-    if not isinstance(explain, Accounted):
-        return {}
-    notes = dict(explain.notes(sample(classifier)))
+    notes = dict(explainer.prepare(classifier, sample(classifier)))
     for operation in notes.get("unsupported", []):
         print(f"warning: {operation}: passed as input times gradient", file=sys.stderr)
     return notes

@@ -11,8 +11,8 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from xai_sweep.config.controls import is_control
 from xai_sweep.core.errors import InputError
+from xai_sweep.explainers.controls import is_control
 from xai_sweep.report.figures._figure import shortened, with_unit
 
 _PANEL = ["data", "model", "explainer", "transform", "parameter"]
