@@ -101,9 +101,9 @@ def test_grad_cam_takes_a_layer_by_path(images: torch.Tensor) -> None:
 def test_bad_input_is_named(images: torch.Tensor) -> None:
     classifier = Classifier(network("plain").double())
     with pytest.raises(InputError, match=r"^explainer.layer=features.9: must be the path of a mod"):
-        GradCam(layer="features.9").explain(classifier, images, TARGETS).heatmaps
+        GradCam(layer="features.9").explain(classifier, images, TARGETS)
     with pytest.raises(InputError, match=r"^explainer.layer=classifier: .* map \[B, C, H, W\]"):
-        GradCam(layer="classifier").explain(classifier, images, TARGETS).heatmaps
+        GradCam(layer="classifier").explain(classifier, images, TARGETS)
     with pytest.raises(InputError, match=r"^explainer.polarity=up: must be one of evidence, co"):
         GradCam(polarity="up")
     with pytest.raises(

@@ -247,7 +247,7 @@ def test_bad_input_is_named(images: Tensor, tmp_path: Path) -> None:
         match=r"^explainer\.posterior=dropout: this network has no dropout layer with a rate "
         r"above 0; must be added_dropout or ensemble$",
     ):
-        BLRP().explain(classifier, images, TARGETS).heatmaps
+        BLRP().explain(classifier, images, TARGETS)
     all_conv = nn.Sequential(nn.Conv2d(3, 5, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()).double()
     with pytest.raises(InputError, match=r"^explainer\.posterior=added_dropout: .* no linear"):
         BLRP("added_dropout").prepare(Classifier(all_conv), images)

@@ -5,6 +5,7 @@ import json
 import pickle
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 
 import pytest
 import torch
@@ -24,9 +25,26 @@ YAMLS = sorted(path.stem for path in (CONF / "explainer").glob("*.yaml"))
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 
 
+@cache
+def cheap(name: str) -> Explainer:
+    explainer: Explainer = build(composed(cheaply(name)).explainer)
+    return explainer
+
+
+@cache
+def known(name: str) -> Classifier:
+    return Classifier(network(name))
+
+
 @pytest.fixture(params=YAMLS)
 def explainer(request: pytest.FixtureRequest) -> Explainer:
-    return ready(build(composed(cheaply(request.param)).explainer))
+    return ready(cheap(request.param))
+
+
+@pytest.fixture(params=NETWORKS)
+def classifier(request: pytest.FixtureRequest) -> Classifier:
+    """Captured once, for tests that leave the network as it is."""
+    return known(request.param)
 
 
 @pytest.fixture(params=NETWORKS)
@@ -70,12 +88,11 @@ def test_shape_dtype_and_values(
 
 @pytest.mark.parametrize("name", YAMLS)
 def test_what_conserves_says_how_much_arrived(name: str, images: torch.Tensor) -> None:
-    explainer = ready(build(composed(cheaply(name)).explainer))
-    module = network("plain")
-    found = explainer.explain(Classifier(module), images, TARGETS, SEEDS)
+    explainer, classifier = ready(cheap(name)), known("plain")
+    found = explainer.explain(classifier, images, TARGETS, SEEDS)
     assert ("relevance_ratio" in found.facts) == explainer.conserves
     if explainer.conserves:
-        logits = module(images).detach().double().gather(1, TARGETS)
+        logits = classifier.module(images).detach().double().gather(1, TARGETS)
         expected = found.heatmaps.double().sum(dim=(2, 3)) / logits
         torch.testing.assert_close(found.facts["relevance_ratio"], expected, rtol=1e-4, atol=1e-5)
 
@@ -91,9 +108,8 @@ def same(one: Explained, other: Explained, rank: slice = slice(None)) -> None:
 
 
 def test_batches_change_nothing(
-    explainer: Explainer, module: nn.Module, images: torch.Tensor
+    explainer: Explainer, classifier: Classifier, images: torch.Tensor
 ) -> None:
-    classifier = Classifier(module)
     together = explainer.explain(classifier, images, TARGETS, SEEDS)
     for size in (1, 2, 3):
         parts = zip(images.split(size), TARGETS.split(size), SEEDS.split(size), strict=True)
@@ -103,9 +119,8 @@ def test_batches_change_nothing(
 
 
 def test_several_targets_are_as_one_by_one(
-    explainer: Explainer, module: nn.Module, images: torch.Tensor
+    explainer: Explainer, classifier: Classifier, images: torch.Tensor
 ) -> None:
-    classifier = Classifier(module)
     together = explainer.explain(classifier, images, TARGETS, SEEDS)
     for rank in range(3):
         one = slice(rank, rank + 1)
@@ -113,9 +128,9 @@ def test_several_targets_are_as_one_by_one(
 
 
 def test_the_seed_decides_and_nothing_else(
-    explainer: Explainer, module: nn.Module, images: torch.Tensor
+    explainer: Explainer, classifier: Classifier, images: torch.Tensor
 ) -> None:
-    explain = heatmaps_of(explainer, Classifier(module))
+    explain = heatmaps_of(explainer, classifier)
     before = torch.get_rng_state()
     first, again = explain(images, TARGETS, SEEDS), explain(images, TARGETS, SEEDS)
     assert torch.equal(first, again)
@@ -124,14 +139,14 @@ def test_the_seed_decides_and_nothing_else(
 
 
 def test_without_seeds_every_image_has_seed_0(explainer: Explainer, images: torch.Tensor) -> None:
-    explain = heatmaps_of(explainer, Classifier(network("plain")))
+    explain = heatmaps_of(explainer, known("plain"))
     assert torch.equal(explain(images, TARGETS), explain(images, TARGETS, torch.zeros_like(SEEDS)))
 
 
 def test_the_target_matters_where_it_is_claimed(
-    explainer: Explainer, module: nn.Module, images: torch.Tensor
+    explainer: Explainer, classifier: Classifier, images: torch.Tensor
 ) -> None:
-    explain = heatmaps_of(explainer, Classifier(module))
+    explain = heatmaps_of(explainer, classifier)
     first = explain(images, torch.zeros(5, 1, dtype=torch.int64), SEEDS)
     other = explain(images, torch.ones(5, 1, dtype=torch.int64), SEEDS)
     assert torch.allclose(first, other) != explainer.is_class_sensitive
@@ -149,9 +164,9 @@ def test_double_precision_agrees(
 
 
 def test_works_where_gradients_are_off(
-    explainer: Explainer, module: nn.Module, images: torch.Tensor
+    explainer: Explainer, classifier: Classifier, images: torch.Tensor
 ) -> None:
-    explain = heatmaps_of(explainer, Classifier(module))
+    explain = heatmaps_of(explainer, classifier)
     expected = explain(images, TARGETS, SEEDS)
     with torch.no_grad():
         assert torch.equal(explain(images, TARGETS, SEEDS), expected)
@@ -244,7 +259,7 @@ def test_explainers_are_values(explainer: Explainer, images: torch.Tensor) -> No
         explainer = explainer.explainer
     same_again, shown = copy.deepcopy(explainer), repr(explainer)
     assert same_again == explainer
-    ready(explainer).explain(Classifier(network("plain")), images, TARGETS, SEEDS)
+    ready(explainer).explain(known("plain"), images, TARGETS, SEEDS)
     assert repr(explainer) == shown
     assert same_again == explainer == pickle.loads(pickle.dumps(explainer))
 

@@ -173,20 +173,18 @@ FEW = r"^explainer.num_samples=9: must be more than the 9 superpixels of the ima
 def test_images_that_cannot_be_explained_say_why(images: Tensor) -> None:
     flat = torch.ones(2, 3, 16, 16) * torch.tensor([0.3, -1.0, 2.0])[:, None, None]
     with pytest.raises(ImageError, match=r"^an image of one colour: hiding its superpixels cha"):
-        Lime(num_samples=50, **GRID).explain(classifier(), flat, TARGETS[:2]).heatmaps
+        Lime(num_samples=50, **GRID).explain(classifier(), flat, TARGETS[:2])
     with pytest.raises(ImageError, match=r"^an image of one colour"):
         Lime(num_samples=50).explain(
             classifier(), torch.cat([images, flat]), torch.zeros(5, 1).long()
-        ).heatmaps
+        )
     with pytest.raises(ImageError, match=ONE):
-        Lime(num_samples=50).explain(classifier(), images, TARGETS).heatmaps
+        Lime(num_samples=50).explain(classifier(), images, TARGETS)
     with pytest.raises(ImageError, match=FEW):
-        Lime(num_samples=9, **GRID).explain(classifier(), images, TARGETS).heatmaps
-    Lime(num_samples=10, **GRID).explain(classifier(), images, TARGETS).heatmaps
+        Lime(num_samples=9, **GRID).explain(classifier(), images, TARGETS)
+    Lime(num_samples=10, **GRID).explain(classifier(), images, TARGETS)
     with pytest.raises(ImageError, match=r"=18: .* twice as many with complements \(design\)$"):
-        Lime(num_samples=18, design="paired", **GRID).explain(
-            classifier(), images, TARGETS
-        ).heatmaps
+        Lime(num_samples=18, design="paired", **GRID).explain(classifier(), images, TARGETS)
     # A grey level hides the superpixels of a flat image too.
     assert (
         Lime(num_samples=50, hide=0.0, **GRID)

@@ -277,9 +277,7 @@ def test_cam_on_vgg_is_refused() -> None:
     with pytest.raises(
         InputError, match=r"^explainer=cam: needs .* global average pooling"
     ) as info:
-        Cam().explain(
-            classifier, torch.zeros(1, 3, 32, 32), torch.zeros(1, 1, dtype=torch.int64)
-        ).heatmaps
+        Cam().explain(classifier, torch.zeros(1, 3, 32, 32), torch.zeros(1, 1, dtype=torch.int64))
     assert "relu (classifier.4), dropout (classifier.5), linear (classifier.6)" in str(info.value)
 
 

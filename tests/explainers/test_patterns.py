@@ -316,12 +316,10 @@ def test_works_inside_inference_mode() -> None:
 @pytest.mark.parametrize("kind", METHODS)
 def test_without_a_fit_it_says_so(kind: type[PatternMethod]) -> None:
     with pytest.raises(InputError) as caught:
-        kind().explain(
-            Classifier(network("plain")), some_images(2, 3, 16, 16), torch.zeros(2, 1).long()
-        )
+        kind().prepare(Classifier(network("plain")), some_images(2, 3, 16, 16).float())
     assert str(caught.value) == (
-        f"explainer.patterns=null: {kind.__name__} must be fitted first: a run does so, or reads the "
-        f"file; in Python {kind.__name__}().fit(classifier, batches), or "
+        f"explainer.patterns=null: {kind.__name__} must be fitted first: a run does so, or reads "
+        f"the file; in Python {kind.__name__}().fit(classifier, batches), or "
         f"{kind.__name__}().restored(content, name) for a file"
     )
 
@@ -344,9 +342,7 @@ def test_bad_input_is_named() -> None:
         PatternNet(patterns=3)
     with pytest.raises(InputError, match=r"^explainer.patterns=nowhere: there is no such file"):
         PatternNet(patterns="nowhere").identity()
-    with pytest.raises(
-        InputError, match=r"^explainer.patterns=named: PatternNet must be fitted fir"
-    ):
+    with pytest.raises(InputError, match=r"^explainer.patterns=named: PatternNet must be fitted f"):
         PatternNet(patterns="named").prepare(plain, images)
     for torn in (method.to_bytes()[:-7], b"", b"nothing of the kind", b"\0" * 64):
         with pytest.raises(InputError, match=r"^explainer.patterns=torn: cannot be read: "):

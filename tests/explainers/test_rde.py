@@ -184,7 +184,7 @@ def test_the_cost_is_what_it_says() -> None:
             return self.inner(images)
 
     explainer = RDE(steps=3, samples=2)
-    explainer.explain(Classifier(Counting()), torch.randn(3, 3, 16, 16), TARGETS, SEEDS).heatmaps
+    explainer.explain(Classifier(Counting()), torch.randn(3, 3, 16, 16), TARGETS, SEEDS)
     assert Counting.seen == 3 * explainer.cost_in_forwards(2)
 
 
@@ -211,18 +211,18 @@ def test_a_block_that_is_cut_off_is_one_too(images: Tensor) -> None:
 
 def test_bad_input_is_named(images: Tensor) -> None:
     with pytest.raises(InputError, match=r"^explainer\.block=17: must be at most 16, the image's"):
-        RDE(block=17).explain(Classifier(network("plain").double()), images, TARGETS).heatmaps
-    with pytest.raises(InputError, match=r"^explainer\.block=0: must be at least 1$"):
+        RDE(block=17).explain(Classifier(network("plain").double()), images, TARGETS)
+    with pytest.raises(InputError, match=r"^explainer\.block=0: must be a whole number of at"):
         RDE(block=0)
     with pytest.raises(InputError, match=r"^explainer\.noise=pink: must be one of gaussian, uni"):
         RDE(noise="pink")
     with pytest.raises(InputError, match=r"^explainer\.output=label: must be one of logit, prob"):
         RDE(output="label")
-    with pytest.raises(InputError, match=r"^explainer\.steps=0: must be at least 1$"):
+    with pytest.raises(InputError, match=r"^explainer\.steps=0: must be a whole number of at"):
         RDE(steps=0)
-    with pytest.raises(InputError, match=r"^explainer\.samples=0: must be at least 1$"):
+    with pytest.raises(InputError, match=r"^explainer\.samples=0: must be a whole number of"):
         RDE(samples=0)
-    with pytest.raises(InputError, match=r"^explainer\.sparsity=-1\.0: must be more than 0$"):
+    with pytest.raises(InputError, match=r"^explainer\.sparsity=-1\.0: must be a number above 0$"):
         RDE(sparsity=-1.0)
-    with pytest.raises(InputError, match=r"^explainer\.step_size=0\.0: must be more than 0$"):
+    with pytest.raises(InputError, match=r"^explainer\.step_size=0\.0: must be a number above 0$"):
         RDE(step_size=0.0)

@@ -30,7 +30,7 @@ class _Positive(torch.autograd.Function):
 
 
 class _Rectified(fx.Interpreter):
-    """Runs the graph, in which every rectifier is an operation, even a functional or re-used one."""
+    """Runs the graph, in which functional and re-used rectifiers are operations like any other."""
 
     rectifiers: ClassVar[frozenset[Any]] = frozenset(
         {aten.relu.default, aten.relu6.default, aten.hardtanh.default}
