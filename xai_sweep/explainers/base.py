@@ -7,14 +7,33 @@ leaves nothing behind on the user's module: no hook, no flag, no gradient, also 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Float64, Int64
+from jaxtyping import Float, Float64, Int64, Num
 from torch import Tensor
 
 from xai_sweep.graphs.quickest import quickest
 from xai_sweep.models.classifier import Classifier, check_targets, evaluating
+
+
+@dataclass(frozen=True, eq=False)
+class Explained:
+    """Explanations of a batch of images.
+
+    Attributes:
+        heatmaps: signed relevance per pixel, ``[B, K, H, W]``, channels summed, at the images'
+            size, detached.
+        facts: the columns that the method declares, by name, ``[B, K]`` each.
+        carried: what changed copies of the images should be explained with, moved along with them,
+            for example superpixels: ``int64[B, H, W]``, a label per pixel. None if every copy is
+            explained from scratch.
+    """
+
+    heatmaps: Float[Tensor, "b k h w"]
+    facts: Mapping[str, Num[Tensor, "b k"]] = field(default_factory=dict)
+    carried: Int64[Tensor, "b h w"] | None = None
 
 
 @runtime_checkable

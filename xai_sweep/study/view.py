@@ -1,0 +1,121 @@
+"""A view: cases beside their counterparts, both explained. All that a metric may look at."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Bool, Float, Float64, Int64
+from torch import Tensor
+
+from xai_sweep.explainers.base import Explained
+from xai_sweep.metrics.pairs import Pairs
+from xai_sweep.study import case as cases_
+from xai_sweep.study.case import Case
+from xai_sweep.study.subject import Subject
+from xai_sweep.transforms.base import Counterpart, Transform
+from xai_sweep.transforms.motion import Motion
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """Some cases, each beside its counterpart; what several metrics need is computed once.
+
+    Attributes:
+        cases: the clean images, B of them.
+        transform: what was changed.
+        magnitudes: by how much, ``float64[B]``.
+        draw: which random instance of the change, from 0.
+        counterpart: what became of the cases.
+        subject: what explained the counterpart.
+        logits: of the counterpart.
+        targets: the K classes that were explained in it.
+        explained: its heatmaps.
+        region: ``bool[B, H, W]``, the pixels in which heatmaps are compared.
+    """
+
+    cases: tuple[Case, ...]
+    transform: Transform
+    magnitudes: Float64[Tensor, " b"]
+    draw: int
+    counterpart: Counterpart
+    subject: Subject
+    logits: Float64[Tensor, "b classes"]
+    targets: Int64[Tensor, "b k"]
+    explained: Explained
+    region: Bool[Tensor, "b h w"]
+
+    @property
+    def motion(self) -> Motion:
+        """How pixels moved."""
+        return self.counterpart.motion
+
+    @cached_property
+    def images(self) -> Float[Tensor, "b c h w"]:
+        """The clean images."""
+        return cases_.images(self.cases)
+
+    @cached_property
+    def reference(self) -> Float[Tensor, "b k h w"]:
+        """Heatmaps of the clean images, in their own place."""
+        return torch.stack([case.reference for case in self.cases])
+
+    @cached_property
+    def reference_targets(self) -> Int64[Tensor, "b k"]:
+        """The classes that they explain."""
+        return torch.stack([case.targets for case in self.cases])
+
+    @cached_property
+    def reference_logits(self) -> Float64[Tensor, "b classes"]:
+        """Logits of the clean images."""
+        return torch.stack([case.logits for case in self.cases])
+
+    @cached_property
+    def moved(self) -> Float[Tensor, "b k h w"]:
+        """The reference heatmaps, moved along with the image."""
+        return self.motion.move(self.reference)
+
+    @cached_property
+    def pairs(self) -> Pairs:
+        """The counterpart's heatmaps beside the moved references, in the region."""
+        return Pairs(self.explained.heatmaps, self.moved, self.region[:, None])
+
+    @cached_property
+    def second(self) -> Float[Tensor, "b k h w"] | None:
+        """Heatmaps of the clean images drawn with another seed; None if the method does not draw.
+
+        They are there for metrics that need `Need.SECOND_DRAW`.
+        """
+        found = [case.second for case in self.cases if case.second is not None]
+        return torch.stack(found) if found else None
+
+    def parts(self, size: int) -> Sequence["View"]:
+        """The same view in parts of so many cases, in order."""
+        moved = self.moved
+        return [self._part(slice(at, at + size), moved) for at in range(0, len(self.cases), size)]
+
+    def _part(self, at: slice, moved: Tensor) -> "View":
+        one, other = self.counterpart, self.explained
+        part = View(
+            self.cases[at],
+            self.transform,
+            self.magnitudes[at],
+            self.draw,
+            Counterpart(
+                one.images[at],
+                one.motion.part(at),
+                one.subject,
+                None if one.targets is None else one.targets[at],
+            ),
+            self.subject,
+            self.logits[at],
+            self.targets[at],
+            Explained(
+                other.heatmaps[at],
+                {name: values[at] for name, values in other.facts.items()},
+                None if other.carried is None else other.carried[at],
+            ),
+            self.region[at],
+        )
+        part.__dict__["moved"] = moved[at]  # one pass over all is faster than one for each
+        return part

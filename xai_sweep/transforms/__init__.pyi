@@ -1,0 +1,10 @@
+from .base import Counterpart as Counterpart
+from .base import Geometric as Geometric
+from .base import Parameter as Parameter
+from .base import Photometric as Photometric
+from .base import Transform as Transform
+from .geometric.rotation import Rotation as Rotation
+from .motion import STILL as STILL
+from .motion import Motion as Motion
+from .photometric.gaussian_noise import GaussianNoise as GaussianNoise
+from .photometric.identity import Identity as Identity
