@@ -226,4 +226,3 @@ class Geometric(Transform):
             covered = motion.move(torch.ones_like(clean[:, :1]))
             return level.lerp(moved, covered)
         return moved
-

@@ -169,9 +169,7 @@ class Grid:
         return torch.where(last > 0, folded, 0)
 
 
-def _copied(
-    image: Float[Tensor, "c h w"], grid: Grid, outside: Outside
-) -> Float[Tensor, "c h w"]:
+def _copied(image: Float[Tensor, "c h w"], grid: Grid, outside: Outside) -> Float[Tensor, "c h w"]:
     """An image whose pixels all come from the centre of one."""
     height, width = image.shape[-2:]
     x, y = grid.pixels[0].to(image.device).round().long().unbind(-1)

@@ -29,9 +29,7 @@ class Layer:
     parameters: tuple[str, ...]
 
 
-def layers_in_order(
-    classifier: Classifier, images: Float[Tensor, "b c h w"]
-) -> tuple[Layer, ...]:
+def layers_in_order(classifier: Classifier, images: Float[Tensor, "b c h w"]) -> tuple[Layer, ...]:
     """The layers that compute the logits of such images, first to last.
 
     The order is that of the captured graph: modules are often registered in another order than
