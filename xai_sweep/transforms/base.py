@@ -41,10 +41,10 @@ class Parameter:
 
     name: str
     unit: str
-    neutral: float | None = 0.0
-    minimum: float = -math.inf
-    maximum: float = math.inf
-    above: float = -math.inf
+    neutral: float | int | None = 0
+    minimum: float | int = -math.inf
+    maximum: float | int = math.inf
+    above: float | int = -math.inf
     is_whole: bool = False
 
     def values(self, given: Any) -> tuple[float, ...]:

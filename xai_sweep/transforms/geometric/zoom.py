@@ -23,7 +23,7 @@ class Zoom(Geometric):
     1/2 pixels are skipped, and fine texture aliases.
     """
 
-    parameter: ClassVar[Parameter] = Parameter("factor", "times", neutral=1.0, above=0.0)
+    parameter: ClassVar[Parameter] = Parameter("factor", "times", neutral=1, above=0)
 
     @override
     def sources(

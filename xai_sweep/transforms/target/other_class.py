@@ -28,7 +28,7 @@ class OtherClass(Transform):
     """
 
     parameter: ClassVar[Parameter] = Parameter(
-        "rank", "classes from the row's own", neutral=1.0, minimum=1, is_whole=True
+        "rank", "classes from the row's own", neutral=1, minimum=1, is_whole=True
     )
 
     @override
