@@ -6,7 +6,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +118,9 @@ def assert_same_bits(found: Tensor, expected: Tensor) -> None:
     """Stricter than `torch.equal`, to which 0 and -0 are one."""
     assert found.dtype == expected.dtype
     assert found.shape == expected.shape
-    assert found.cpu().contiguous().numpy().tobytes() == expected.cpu().contiguous().numpy().tobytes()
+    assert (
+        found.cpu().contiguous().numpy().tobytes() == expected.cpu().contiguous().numpy().tobytes()
+    )
 
 
 def assert_same(
@@ -128,15 +130,11 @@ def assert_same(
     assert_same_bits(targets_of(cases, found), targets_of(cases, expected))
     maps = torch.stack([case.reference for case in cases])
     assert_same_bits(found.motion.move(maps), expected.motion.move(maps))
-    for one, other in zip(
-        weights_of(subject, found), weights_of(subject, expected), strict=True
-    ):
+    for one, other in zip(weights_of(subject, found), weights_of(subject, expected), strict=True):
         assert_same_bits(one, other)
 
 
-def differs(
-    subject: Subject, cases: Sequence[Case], one: Counterpart, other: Counterpart
-) -> bool:
+def differs(subject: Subject, cases: Sequence[Case], one: Counterpart, other: Counterpart) -> bool:
     """Whether two counterparts of the same cases differ in anything."""
     try:
         assert_same(subject, cases, one, other)
@@ -277,7 +275,7 @@ def works_on_a_gpu(it: Declared) -> None:
 def refuses_magnitudes_out_of_bounds_in_one_line(it: Declared) -> None:
     parameter = it.transform.parameter
     wrong: list[Any] = [float("nan"), float("inf"), 10**400, True, "much", None, [], [[1]]]
-    wrong += [bound for bound in (parameter.minimum - 1, parameter.maximum + 1, parameter.above)]
+    wrong += [parameter.minimum - 1, parameter.maximum + 1, parameter.above]
     wrong += [it.magnitudes[0] + 0.5] if parameter.is_whole else []
     for value in wrong:
         for given in (value, [it.magnitudes[0], value]):

@@ -5,8 +5,6 @@ from collections.abc import Callable
 import pytest
 from transform_checks import CHECKS, CONF, Declared, declared, works_on_a_gpu
 
-from xai_sweep.core.errors import InputError
-
 YAMLS = sorted((CONF / "transform").glob("*.yaml"))
 every_yaml = pytest.mark.parametrize("yaml", YAMLS, ids=lambda path: path.stem)
 

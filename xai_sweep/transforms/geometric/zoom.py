@@ -31,6 +31,7 @@ class Zoom(Geometric):
     ) -> Float32[Tensor, "b h w 2"]:
         height, width = size
         step = (magnitudes if inverse else 1 / magnitudes)[:, None]
+        step = step.clamp(max=1e6)  # everything but the centre is far outside, and nothing is inf
         x = torch.arange(width, device=step.device) - (width - 1) / 2
         y = torch.arange(height, device=step.device) - (height - 1) / 2
         sources = torch.empty(len(step), height, width, 2, device=step.device)
