@@ -279,13 +279,10 @@ def test_the_transform_and_the_question_cannot_both_choose_the_class() -> None:
 
 
 def test_distances_are_in_pixels_and_logits() -> None:
-    (found,) = compare(
-        Recorder(), GaussianNoise(), (0.5,), Batch(BATCH.files[:1], BATCH.images[:1], ())
-    )
+    one = Batch(BATCH.files[:1], BATCH.images[:1], ())
+    (found,) = compare(Recorder(), GaussianNoise(), (0.5,), one)
     sigma = found.rows[0]["image_distance"] / (3 * 32 * 32) ** 0.5
     assert sigma == pytest.approx(0.5, rel=0.05)
-    (still,) = compare(
-        Recorder(), magnitudes=(0.0,), batch=Batch(BATCH.files[:1], BATCH.images[:1], ())
-    )
+    (still,) = compare(Recorder(), magnitudes=(0.0,), batch=one)
     assert still.rows[0]["image_distance"] == 0
     assert still.rows[0]["logit_distance"] == 0
