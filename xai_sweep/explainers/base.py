@@ -35,6 +35,14 @@ class Explained:
     facts: Mapping[str, Num[Tensor, "b k"]] = field(default_factory=dict)
     carried: Int64[Tensor, "b h w"] | None = None
 
+    def part(self, at: slice) -> "Explained":
+        """The explanations of some of the images."""
+        return Explained(
+            self.heatmaps[at],
+            {name: values[at] for name, values in self.facts.items()},
+            None if self.carried is None else self.carried[at],
+        )
+
 
 @runtime_checkable
 class Explain(Protocol):

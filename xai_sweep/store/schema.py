@@ -54,6 +54,10 @@ _BEFORE_METRICS = (
         nullable=False,
     ),
     _column("seed", pa.int64(), "Seed that all randomness is derived from.", nullable=False),
+    _column("draw", pa.int32(), "Draw.", nullable=False),
+    _column("class_explained", pa.int32(), "."),
+    _column("image_distance", pa.float64(), "."),
+    _column("logit_distance", pa.float64(), "."),
     _column(
         "rank",
         pa.int8(),

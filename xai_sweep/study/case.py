@@ -58,7 +58,12 @@ class Case:
 
     def seed(self, purpose: str, draw: int = 0) -> int:
         """A seed for one purpose on this image; the first draw has the purpose's own."""
-        return derive(self.root, self.item.image_id, _numbered(purpose, draw))
+        return seed(self.root, self.item, purpose, draw)
+
+
+def seed(root: int, item: ImageFile, purpose: str, draw: int = 0) -> int:
+    """What `Case.seed` gives, for an image of which there is no case yet."""
+    return derive(root, item.image_id, purpose if draw == 0 else f"{purpose}, draw {draw}")
 
 
 def seeds(cases: Sequence[Case], purpose: str, draw: int = 0) -> Int64[Tensor, " b"]:
@@ -69,7 +74,3 @@ def seeds(cases: Sequence[Case], purpose: str, draw: int = 0) -> Int64[Tensor, "
 def images(cases: Sequence[Case]) -> Float[Tensor, "b c h w"]:
     """The clean images as one batch."""
     return torch.stack([case.image for case in cases])
-
-
-def _numbered(purpose: str, draw: int) -> str:
-    return purpose if draw == 0 else f"{purpose}, draw {draw}"

@@ -63,8 +63,8 @@ class HandIn(BasePredictionWriter):
     ) -> None:
         """Hand in what a batch gave."""
         for comparison in prediction:
-            self.writers[comparison.change, comparison.magnitude].add(
-                comparison.image_id, comparison.rows, comparison.drawing
+            self.writers[comparison.curve, comparison.magnitude].add(
+                comparison.image_id, comparison.rows, comparison.heatmaps
             )
         self.after()
         if self.told_to_stop:

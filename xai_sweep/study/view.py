@@ -1,8 +1,9 @@
 """A view: cases beside their counterparts, both explained. All that a metric may look at."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Protocol
 
 import torch
 from jaxtyping import Bool, Float, Float64, Int64
@@ -15,6 +16,16 @@ from xai_sweep.study.case import Case
 from xai_sweep.study.subject import Subject
 from xai_sweep.transforms.base import Counterpart, Transform
 from xai_sweep.transforms.motion import Motion
+
+
+class MakeView(Protocol):
+    """Makes the view of some cases beside another counterpart."""
+
+    def __call__(
+        self, transform: Transform, cases: Sequence[Case], magnitudes: Tensor, draw: int
+    ) -> "View":
+        """Change the cases, predict and explain them."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +43,7 @@ class View:
         targets: the K classes that were explained in it.
         explained: its heatmaps.
         region: ``bool[B, H, W]``, the pixels in which heatmaps are compared.
+        make: how another view of the cases is made; None if there is no way to.
     """
 
     cases: tuple[Case, ...]
@@ -44,6 +56,8 @@ class View:
     targets: Int64[Tensor, "b k"]
     explained: Explained
     region: Bool[Tensor, "b h w"]
+    make: MakeView | None = None
+    _others: dict[tuple[Transform, int], "View"] = field(default_factory=dict, repr=False)
 
     @property
     def motion(self) -> Motion:
@@ -76,11 +90,6 @@ class View:
         return self.motion.move(self.reference)
 
     @cached_property
-    def pairs(self) -> Pairs:
-        """The counterpart's heatmaps beside the moved references, in the region."""
-        return Pairs(self.explained.heatmaps, self.moved, self.region[:, None])
-
-    @cached_property
     def second(self) -> Float[Tensor, "b k h w"] | None:
         """Heatmaps of the clean images drawn with another seed; None if the method does not draw.
 
@@ -89,33 +98,49 @@ class View:
         found = [case.second for case in self.cases if case.second is not None]
         return torch.stack(found) if found else None
 
+    @cached_property
+    def pairs(self) -> Pairs:
+        """The counterpart's heatmaps beside the moved references, in the region."""
+        return Pairs(self.explained.heatmaps, self.moved, self.region[:, None])
+
+    def another(self, transform: Transform | None = None, draw: int | None = None) -> "View":
+        """The same cases and magnitudes beside another counterpart, made once for all metrics.
+
+        Args:
+            transform: another change, for example this one with another fill; None for this one.
+            draw: another random instance; None for this one.
+
+        Raises:
+            RuntimeError: the view was put together by hand.
+        """
+        if self.make is None:
+            raise RuntimeError("a view that was put together by hand knows no other counterpart")
+        chosen = self.transform if transform is None else transform
+        key = chosen, self.draw if draw is None else draw
+        if key not in self._others:
+            self._others[key] = self.make(chosen, self.cases, self.magnitudes, key[1])
+        return self._others[key]
+
     def parts(self, size: int) -> Sequence["View"]:
         """The same view in parts of so many cases, in order."""
+        if size >= len(self.cases):
+            return [self]
         moved = self.moved
         return [self._part(slice(at, at + size), moved) for at in range(0, len(self.cases), size)]
 
     def _part(self, at: slice, moved: Tensor) -> "View":
-        one, other = self.counterpart, self.explained
         part = View(
             self.cases[at],
             self.transform,
             self.magnitudes[at],
             self.draw,
-            Counterpart(
-                one.images[at],
-                one.motion.part(at),
-                one.subject,
-                None if one.targets is None else one.targets[at],
-            ),
+            self.counterpart.part(at),
             self.subject,
             self.logits[at],
             self.targets[at],
-            Explained(
-                other.heatmaps[at],
-                {name: values[at] for name, values in other.facts.items()},
-                None if other.carried is None else other.carried[at],
-            ),
+            self.explained.part(at),
             self.region[at],
+            self.make,
         )
         part.__dict__["moved"] = moved[at]  # one pass over all is faster than one for each
         return part

@@ -28,6 +28,7 @@ from xai_sweep.study import devices
 from xai_sweep.study.fitting import fitted
 from xai_sweep.study.predicting import HandIn, Place, predict
 from xai_sweep.study.probe import Probe
+from xai_sweep.study.subject import Subject
 from xai_sweep.sweep.processes import in_ranks
 from xai_sweep.sweep.progress import Progress
 from xai_sweep.sweep.requests import Asked, Group
@@ -173,17 +174,16 @@ def _fill(
     if not todo:
         return
     probe = Probe(
-        shared.classifier,
-        shared.explainer,
+        Subject(shared.classifier, shared.explainer),
         [asked.change for asked in curves],
         {name: build(node) for name, node in cfg.metric.items()},
         batch_size=None if cfg.batch_size == "auto" else cfg.batch_size,
-        draws=cfg.keep_heatmaps != "none",
+        keep_heatmaps=cfg.keep_heatmaps != "none",
     )
     images = ImageModule(
         todo,
         shared.classifier.preprocess,
-        batch_size=devices.loaded(shared.device, len(writers), probe.draws)
+        batch_size=devices.loaded(shared.device, len(writers), probe.keep_heatmaps)
         if cfg.batch_size == "auto"
         else cfg.batch_size,
         workers=devices.workers(len(todo), shared.device) if cfg.workers == "auto" else cfg.workers,

@@ -16,7 +16,6 @@ from xai_sweep.models import ModelSource
 from xai_sweep.study.question import Change, Question
 from xai_sweep.sweep.packing import FREE, OF_THE_SWEEP, without
 from xai_sweep.transforms import Transform
-from xai_sweep.transforms.base import as_magnitudes
 
 Images = tuple[Sequence[ImageFile], str]
 
@@ -136,7 +135,7 @@ class Groups:
         model, explainer, data = (digest(config[name]) for name in ("model", "explainer", "data"))
         if model not in self._sources:
             self._sources[model] = build(cfg.model)
-        transform: Transform = build(cfg.transform)
+        transform, magnitudes = _transform(cfg)
         if explainer not in self._explainers:
             self._explainers[explainer] = build(cfg.explainer)
         if data not in self._images:
@@ -145,7 +144,9 @@ class Groups:
             self._images[data] = found, fingerprint(found)
         files, content = self._images[data]
         source = self._sources[model]
-        asked = _asked(point, config, source, self._explainers[explainer], transform, content)
+        asked = _asked(
+            point, config, source, self._explainers[explainer], transform, magnitudes, content
+        )
         shared = digest({name: value for name, value in config.items() if name not in FREE})
         group = self._groups.setdefault(shared, _Parts(cfg, files, source))
         group.curves.setdefault(asked.curve.name, []).append(asked)
@@ -157,21 +158,26 @@ def _asked(
     source: ModelSource,
     explainer: Explainer,
     transform: Transform,
+    magnitudes: tuple[float, ...],
     data: str,
 ) -> Asked:
     cfg = point.cfg
     question = Question(
-        cfg.seed, cfg.ranks, cfg.target, cfg.region, _region_of(cfg.region_of, transform)
+        cfg.seed,
+        cfg.ranks,
+        cfg.target,
+        cfg.region,
+        _region_of(cfg.region_of, transform, magnitudes),
     )
     curve = make_curve(
         cfg,
         point.choices,
-        parameter=transform.parameter,
+        parameter=transform.parameter.name,
         weights=source.identity() | explainer.identity(),
         data=data,
         region_of=question.region_of,
     )
-    cells = tuple(Cell(curve, magnitude) for magnitude in transform.magnitudes)
+    cells = tuple(Cell(curve, magnitude) for magnitude in magnitudes)
     return Asked(
         curve,
         cells,
@@ -183,12 +189,30 @@ def _asked(
     )
 
 
-def _region_of(value: Any, transform: Transform) -> tuple[float, ...]:
+def _transform(cfg: DictConfig) -> tuple[Transform, tuple[float, ...]]:
+    from copy import deepcopy
+
+    from hydra.utils import get_class
+
+    node = deepcopy(cfg.transform)
+    parameter = get_class(node["_target_"]).parameter
+    from omegaconf import OmegaConf
+
+    given = OmegaConf.to_container(cfg.transform, resolve=True).get(parameter.name)
+    node = OmegaConf.create(OmegaConf.to_container(cfg.transform, resolve=True))
+    node.pop(parameter.name, None)
+    values = (parameter.neutral or 0.0,) if given is None else parameter.values(given)
+    return build(node), values
+
+
+def _region_of(
+    value: Any, transform: Transform, magnitudes: tuple[float, ...]
+) -> tuple[float, ...]:
     if value == "own":
         return ()
     if value == "all":
-        return transform.magnitudes
+        return magnitudes
     try:
-        return as_magnitudes("region_of", value, transform.unit)
+        return transform.parameter.values(value)
     except InputError:
         raise InputError("region_of", value, "must be own, all, or a list of numbers") from None

@@ -98,6 +98,11 @@ class Counterpart:
     subject: Subject | None = None
     targets: Int64[Tensor, "b k"] | None = None
 
+    def part(self, at: slice) -> "Counterpart":
+        """The counterparts of some of the cases."""
+        targets = None if self.targets is None else self.targets[at]
+        return Counterpart(self.images[at], self.motion.part(at), self.subject, targets)
+
 
 Apply = Callable[[Sequence[Case], Float64[Tensor, " b"], int], Counterpart]
 """A bound transform: cases, the magnitude of each, and the number of the draw, from 0."""

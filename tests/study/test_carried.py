@@ -1,4 +1,4 @@
-"""Superpixels of the clean image travel with the transform, or are found anew; through the CLI."""
+"""Superpixels of the clean image move with the transform, or are found anew."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,14 +13,16 @@ from networks import network
 from PIL import Image
 from torch import Tensor
 
+from xai_sweep.core.columns import Column
 from xai_sweep.data import Batch, ImageFile
-from xai_sweep.explainers import Explainer
+from xai_sweep.explainers.base import Explained, Explainer
 from xai_sweep.metrics import RMSE
 from xai_sweep.models import Classifier
 from xai_sweep.report.terminal import show_split
 from xai_sweep.statistics.instability import splits
 from xai_sweep.study.probe import Probe
 from xai_sweep.study.question import Change, Question
+from xai_sweep.study.subject import Subject
 from xai_sweep.transforms import GaussianNoise, Rotation, Transform
 
 SMALL = (
@@ -39,49 +41,35 @@ SMALL = (
 
 @dataclass(frozen=True, eq=False)
 class Halves(Explainer):
-    """Planted: an image's segments are its left and its right half; remembers what it is given."""
+    """Planted: an image's superpixels are its left and right half; remembers what it is given."""
 
     keeps: bool
     given: list[Tensor | None] = field(default_factory=list)
-    source: ClassVar[str] = "here"
 
-    def bind(self, classifier: Classifier) -> "Bound":
-        return Bound(self)
+    facts: ClassVar[tuple[Column, ...]] = (Column("num_samples", "Seven.", kind="int32"),)
+    source: ClassVar[str] = "this file"
 
-
-class Bound:
-    def __init__(self, explainer: Halves) -> None:
-        self.explainer = explainer
-
-    def __call__(self, images: Tensor, targets: Tensor, seeds: Tensor | None = None) -> Tensor:
-        return images[:, :1].expand(-1, targets.shape[1], -1, -1)
-
-    def segments(self, images: Tensor) -> Tensor | None:
-        right = (torch.arange(images.shape[-1]) >= images.shape[-1] // 2).long()
-        return right.expand(images[:, 0].shape) if self.explainer.keeps else None
-
-    def accounted(
+    def explain(
         self,
+        classifier: Classifier,
         images: Tensor,
         targets: Tensor,
         seeds: Tensor | None = None,
-        segments: Tensor | None = None,
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        self.explainer.given.append(segments)
-        return self(images, targets), {"num_samples": torch.full_like(targets, 7)}
+        carried: Tensor | None = None,
+    ) -> Explained:
+        self.given.append(carried)
+        maps = images[:, :1].expand(-1, targets.shape[1], -1, -1)
+        right = (torch.arange(images.shape[-1]) >= images.shape[-1] // 2).long()
+        halves = right.expand(images[:, 0].shape) if self.keeps else None
+        return Explained(maps, {"num_samples": torch.full_like(targets, 7)}, halves)
 
-    def notes(self, images: Tensor) -> dict[str, object]:
-        return {}
 
-
-def probed(explainer: Halves, transform: Transform) -> Sequence[object]:
+def probed(explainer: Halves, transform: Transform, *magnitudes: float) -> Sequence[object]:
     probe = Probe(
-        Classifier(network("plain")),
-        explainer,
-        [Change(transform, transform.magnitudes, Question(ranks=2))],
+        Subject(Classifier(network("plain")), explainer),
+        [Change(transform, magnitudes, Question(ranks=2))],
         {"rmse": RMSE()},
     )
-    probe.on_predict_start()
     images = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     files = tuple(ImageFile(name, Path(name)) for name in ("a", "b"))
     found = probe.predict_step(Batch(files=files, images=images, failed=()))
@@ -90,8 +78,9 @@ def probed(explainer: Halves, transform: Transform) -> Sequence[object]:
 
 def test_segments_turn_with_the_image() -> None:
     explainer = Halves(keeps=True)
-    assert probed(explainer, Rotation([0, 90])) == [7] * 8
-    (given,) = explainer.given
+    assert probed(explainer, Rotation(), 0.0, 90.0) == [7] * 8
+    clean, given = explainer.given
+    assert clean is None
     assert given is not None
     left_right, down_up = given[0], given[1]
     assert torch.equal(left_right, (torch.arange(16) >= 8).long().expand(16, 16))
@@ -100,13 +89,14 @@ def test_segments_turn_with_the_image() -> None:
 
 def test_segments_stay_where_pixels_stay_and_are_not_given_where_not_kept() -> None:
     explainer = Halves(keeps=True)
-    probed(explainer, GaussianNoise([1.0]))
-    (given,) = explainer.given
+    probed(explainer, GaussianNoise(), 1.0)
+    clean, given = explainer.given
+    assert clean is None
     assert given is not None
     assert torch.equal(given[0], (torch.arange(16) >= 8).long().expand(16, 16))
     explainer = Halves(keeps=False)
-    probed(explainer, Rotation([5]))
-    assert explainer.given == [None]
+    probed(explainer, Rotation(), 5.0)
+    assert explainer.given == [None, None]
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +115,7 @@ def test_rows_say_how_good_the_surrogate_is(both: Path) -> None:
     assert (found["num_samples"] == 20).all()
     assert found["surrogate_r2"].between(0.05, 1).all()
     assert (found["coefficient_stderr"] > 0).all()
-    assert (found["rmse_sampling"] > 0).all()
+    assert (found["rmse_second_draw"] > 0).all()
     turned = found[found["magnitude"] == 6]
     own = turned["explainer"].str.contains("moved")
     assert (turned[own]["rmse"].to_numpy() != turned[~own]["rmse"].to_numpy()).all()
