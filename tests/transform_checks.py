@@ -70,7 +70,7 @@ def small_cases(subject: Subject, count: int = 3, root: int = 0, targets: int = 
     pixels = torch.rand(count, 3, *SIZE, generator=torch.Generator().manual_seed(5))
     images = subject.classifier.normalisation.to_normalised(pixels).to(like)
     logits = subject.logits(images)
-    best = subject.best(logits.softmax(dim=1), targets)
+    best = subject.best(logits, targets)
     heatmaps = subject.explain(images, best).heatmaps
     return [
         Case(ImageFile(f"{n}.png", Path(f"{n}.png")), *parts, root)

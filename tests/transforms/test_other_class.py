@@ -1,5 +1,7 @@
 """Another class: which one, and where there is none."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from networks import CLASSES
@@ -31,20 +33,17 @@ def test_it_is_the_heatmap_of_that_class() -> None:
 
 
 def test_classes_that_tie_are_counted_once_each() -> None:
-    case = small_cases(SUBJECT)[0]
-    tied = [
-        type(case)(
-            case.item, case.image, torch.zeros(CLASSES).double(), torch.tensor([k]), case.reference
-        )
-        for k in range(CLASSES)
-    ]
-    own = changed(SUBJECT, tied, OtherClass(), [1] * CLASSES)
-    assert targets_of(tied, own).flatten().tolist() == list(range(CLASSES))
-    others = [
-        int(targets_of(tied[:1], changed(SUBJECT, tied[:1], OtherClass(), [rank])))
+    case = replace(small_cases(SUBJECT)[0], logits=torch.zeros(CLASSES, dtype=torch.float64))
+    first = int(SUBJECT.best(case.logits[None], 1))
+    case = replace(case, targets=torch.tensor([first]))
+    for target in range(CLASSES):
+        tied = [replace(case, targets=torch.tensor([target]))]
+        assert int(targets_of(tied, changed(SUBJECT, tied, OtherClass(), [1]))) == target
+    every = {
+        int(targets_of([case], changed(SUBJECT, [case], OtherClass(), [rank])))
         for rank in range(1, CLASSES + 1)
-    ]
-    assert sorted(others) == list(range(CLASSES))
+    }
+    assert every == set(range(CLASSES))
 
 
 @pytest.mark.parametrize(("targets", "most"), [(1, 5), (2, 4)])

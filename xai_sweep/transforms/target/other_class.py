@@ -37,7 +37,7 @@ class OtherClass(Transform):
             cases: Sequence[Case], magnitudes: Float64[Tensor, " b"], draw: int
         ) -> Counterpart:
             others = [
-                _counted(case, int(rank))
+                _counted(subject, case, int(rank))
                 for case, rank in zip(cases, magnitudes.tolist(), strict=True)
             ]
             return Counterpart(images(cases), targets=torch.stack(others))
@@ -45,13 +45,13 @@ class OtherClass(Transform):
         return apply
 
 
-def _counted(case: Case, rank: int) -> Int64[Tensor, " k"]:
+def _counted(subject: Subject, case: Case, rank: int) -> Int64[Tensor, " k"]:
     """The classes at this rank, counted from each target.
 
     Raises:
         InputError: the network has no such class.
     """
-    ordered = case.logits.argsort(descending=True, stable=True)
+    ordered = subject.best(case.logits[None], len(case.logits))[0]
     own = (ordered == case.targets[:, None]).long().argmax(dim=1)
     most = len(ordered) - int(own.max())
     if rank > most:
