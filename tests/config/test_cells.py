@@ -6,7 +6,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from xai_sweep.config.cells import Cell, Curve, digest, make_curve, title
-from xai_sweep.config.root import CONF, register
+from xai_sweep.config.keys import add_schema
+from xai_sweep.core.paths import CONF
 
 CHOICES = {
     "data": "samples",
@@ -19,7 +20,7 @@ CHOICES = {
 def curve(
     *overrides: str, explainer: str = "grad_cam", weights: str = "w", data: str = "0123456789"
 ) -> Curve:
-    register()
+    add_schema()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("config", overrides=[f"explainer={explainer}", *overrides])
     return make_curve(

@@ -11,7 +11,9 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 import xai_sweep
-from xai_sweep.config.root import CONF, Root, build, check, plain, register
+from xai_sweep.config.building import build, plain
+from xai_sweep.config.keys import Root, add_schema, check
+from xai_sweep.core.paths import CONF
 from xai_sweep.data import ImageSet
 from xai_sweep.explainers import Explainer
 from xai_sweep.metrics import Metric
@@ -24,7 +26,7 @@ OURS = [file for file in FILES if file.parent != CONF and "hydra" not in file.pa
 
 
 def config(*overrides: str) -> DictConfig:
-    register()
+    add_schema()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return compose("config", overrides=list(overrides))
 

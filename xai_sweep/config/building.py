@@ -32,7 +32,7 @@ def build(node: DictConfig, *, without: str = "", **extra: Any) -> Any:
             parameter is unknown or not as declared; under its full key.
     """
     cls = target(node)
-    if is_dataclass(cls):
+    if isinstance(cls, type) and is_dataclass(cls):
         return cls(**_parameters(node, cls, without), **extra)
     try:
         # Not recursive: code is called by a name in our own parameters and nowhere below.
@@ -44,14 +44,26 @@ def build(node: DictConfig, *, without: str = "", **extra: Any) -> Any:
         raise
 
 
+def built_metrics(nodes: Mapping[str, Any]) -> dict[str, Any]:
+    """The metrics that plain values describe, by the name of their entry.
+
+    Raises:
+        InputError: see `build`.
+    """
+    root = OmegaConf.create({"metric": dict(nodes)})
+    return {str(name): build(node) for name, node in root.metric.items()}
+
+
 def target(node: DictConfig) -> Any:
     """The class that a node names.
 
     Raises:
         InputError: there is none, or it belongs neither to us nor to a plugin.
     """
-    named = (node._get_root().get(plugins.KEY) if node._get_root() is not node else None) or ()
-    plugins.activate(named)
+    root = node._get_root()
+    if isinstance(root, DictConfig) and root is not node:
+        # A process that was started for a part of a job has no active plugins yet.
+        plugins.activate(root.get(plugins.KEY) or ())
     path = str(node.get("_target_"))
     if not path.startswith(plugins.trusted()):
         allowed = f"must begin with {' or '.join(plugins.trusted())}; plugins=[...] adds others"

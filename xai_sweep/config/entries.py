@@ -34,7 +34,9 @@ def entries(group: str) -> list[str]:
 # A grid needs them at each of its points.
 @cache
 def _entries(where: tuple[Path, ...], group: str) -> tuple[str, ...]:
-    return tuple(sorted({file.stem for folder in where for file in (folder / group).glob("*.yaml")}))
+    return tuple(
+        sorted({file.stem for folder in where for file in (folder / group).glob("*.yaml")})
+    )
 
 
 def inner_groups() -> tuple[str, ...]:

@@ -6,12 +6,10 @@ which are left out of a recorded point all follow from this declaration.
 Imports neither torch nor Lightning, so that help and input errors answer at once.
 """
 
-from collections.abc import Mapping
-from dataclasses import field, fields, make_dataclass
-from dataclasses import dataclass
+from dataclasses import field, make_dataclass
 from enum import Enum
 from functools import cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from annotated_types import Ge, Lt
 from hydra.core.config_store import ConfigStore
@@ -38,54 +36,52 @@ class Decides(Enum):
     EXECUTION = "how a job runs, and what it shows"
 
 
-def _key(decides: Decides) -> Any:
-    return field(default=MISSING, metadata={"decides": decides})
+class Entries(Enum):
+    """How many entries a group of yaml files takes."""
+
+    ONE = "one"
+    SEVERAL = "several"
 
 
-def _group(decides: Decides, *, entries: Literal["one", "several"] = "one") -> Any:
-    return field(default=MISSING, metadata={"decides": decides, "entries": entries})
-
-
-@dataclass
 class Root:
-    """Every key of `conf/config.yaml`; Hydra refuses any other.
+    """Every key of `conf/config.yaml`, with its type and what it decides; Hydra refuses any other.
 
     The meaning of each key is explained beside it in `conf/config.yaml`.
     """
 
-    model: Any = _group(Decides.JOB)
-    explainer: Any = _group(Decides.CASES)
-    data: Any = _group(Decides.CASES)
-    magnitude: Any = _group(Decides.CELL)
-    transform: Any = _group(Decides.CURVE)
-    metric: Any = _group(Decides.COLUMNS, entries="several")
-    logger: Any = _group(Decides.EXECUTION)
-    trainer: Any = _group(Decides.EXECUTION)
+    model: Annotated[Any, Decides.JOB, Entries.ONE]
+    explainer: Annotated[Any, Decides.CASES, Entries.ONE]
+    data: Annotated[Any, Decides.CASES, Entries.ONE]
+    magnitude: Annotated[Any, Decides.CELL, Entries.ONE]
+    transform: Annotated[Any, Decides.CURVE, Entries.ONE]
+    metric: Annotated[Any, Decides.COLUMNS, Entries.SEVERAL]
+    logger: Annotated[Any, Decides.EXECUTION, Entries.ONE]
+    trainer: Annotated[Any, Decides.EXECUTION, Entries.ONE]
 
-    seed: Annotated[int, Ge(0), Lt(2**63)] = _key(Decides.CASES)
-    ranks: Annotated[int, Ge(1)] = _key(Decides.CASES)
-    target: Literal["class", "rank"] = _key(Decides.CURVE)
-    region: Literal["mask", "rectangle", "none"] = _key(Decides.CURVE)
-    region_of: Literal["own", "all"] | float | list[float] = _key(Decides.CURVE)
-    draws: Annotated[int, Ge(1)] = _key(Decides.CURVE)
+    seed: Annotated[int, Ge(0), Lt(2**63), Decides.CASES]
+    ranks: Annotated[int, Ge(1), Decides.CASES]
+    target: Annotated[Literal["class", "rank"], Decides.CURVE]
+    region: Annotated[Literal["mask", "rectangle", "none"], Decides.CURVE]
+    region_of: Annotated[Literal["own", "all"] | float | list[float], Decides.CURVE]
+    draws: Annotated[int, Ge(1), Decides.CURVE]
 
-    results: str = _key(Decides.SWEEP)
-    plugins: list[str] = _key(Decides.SWEEP)
-    on_error: Literal["continue", "stop"] = _key(Decides.SWEEP)
-    cells_per_job: Annotated[int, Ge(1)] | None = _key(Decides.SWEEP)
-    pack: Any = _key(Decides.SWEEP)
+    results: Annotated[str, Decides.SWEEP]
+    plugins: Annotated[list[str], Decides.SWEEP]
+    on_error: Annotated[Literal["continue", "stop"], Decides.SWEEP]
+    cells_per_job: Annotated[int | None, Ge(1), Decides.SWEEP]
+    pack: Annotated[Any, Decides.SWEEP]
 
-    force: bool = _key(Decides.EXECUTION)
-    keep_heatmaps: Literal["none", "worst", "all"] = _key(Decides.EXECUTION)
-    keep_worst: Annotated[int, Ge(1)] = _key(Decides.EXECUTION)
-    pictures: bool = _key(Decides.EXECUTION)
-    side_by_side: bool = _key(Decides.EXECUTION)
-    strips: Annotated[int, Ge(0)] = _key(Decides.EXECUTION)
-    shard_images: Annotated[int, Ge(1)] = _key(Decides.EXECUTION)
-    lease_seconds: Annotated[float, Ge(1)] = _key(Decides.EXECUTION)
-    device: Literal["auto", "cpu", "cuda"] = _key(Decides.EXECUTION)
-    batch_size: Literal["auto"] | Annotated[int, Ge(1)] = _key(Decides.EXECUTION)
-    workers: Literal["auto"] | Annotated[int, Ge(0)] = _key(Decides.EXECUTION)
+    force: Annotated[bool, Decides.EXECUTION]
+    keep_heatmaps: Annotated[Literal["none", "worst", "all"], Decides.EXECUTION]
+    keep_worst: Annotated[int, Ge(1), Decides.EXECUTION]
+    pictures: Annotated[bool, Decides.EXECUTION]
+    side_by_side: Annotated[bool, Decides.EXECUTION]
+    strips: Annotated[int, Ge(0), Decides.EXECUTION]
+    shard_images: Annotated[int, Ge(1), Decides.EXECUTION]
+    lease_seconds: Annotated[float, Ge(1), Decides.EXECUTION]
+    device: Annotated[Literal["auto", "cpu", "cuda"], Decides.EXECUTION]
+    batch_size: Annotated[Literal["auto"] | Annotated[int, Ge(1)], Decides.EXECUTION]
+    workers: Annotated[Literal["auto"] | Annotated[int, Ge(0)], Decides.EXECUTION]
 
 
 # Points that differ in these alone share their cases,
@@ -99,30 +95,31 @@ OF_A_CURVE = (Decides.CURVE, Decides.CASES, Decides.JOB)
 @cache
 def keys(*decides: Decides) -> tuple[str, ...]:
     """The root keys that decide any of these, in the order of their declaration."""
-    return tuple(each.name for each in fields(Root) if each.metadata["decides"] in decides)
+    return tuple(name for name in parameter_types(Root) if _declared(name, Decides) in decides)
 
 
 @cache
-def groups(*decides: Decides, entries: str | None = None) -> tuple[str, ...]:
+def groups(*decides: Decides, entries: Entries | None = None) -> tuple[str, ...]:
     """Those of the keys that are groups of yaml files.
 
     Args:
-        decides: see `keys`; any if there are none.
-        entries: only groups that take ``one`` entry, or ``several``.
+        decides: see `keys`.
+        entries: only groups that take so many entries.
     """
-    return tuple(
-        each.name
-        for each in fields(Root)
-        if "entries" in each.metadata
-        and (not decides or each.metadata["decides"] in decides)
-        and entries in (None, each.metadata["entries"])
-    )
+    names = {name: _declared(name, Entries) for name in keys(*decides)}
+    wanted = (entries,) if entries else tuple(Entries)
+    return tuple(name for name, found in names.items() if found in wanted)
 
 
 @cache
 def values(*decides: Decides) -> tuple[str, ...]:
     """Those of the keys that are plain values."""
-    return tuple(name for name in keys(*decides) if name not in groups())
+    return tuple(name for name in keys(*decides) if name not in groups(*decides))
+
+
+def _declared(key: str, kind: type[Enum]) -> Enum | None:
+    """What the annotation of a key says of a kind."""
+    return next((each for each in get_args(declared_type(key)) if isinstance(each, kind)), None)
 
 
 def declared_type(key: str) -> Any:
@@ -130,27 +127,22 @@ def declared_type(key: str) -> Any:
     return parameter_types(Root)[key]
 
 
+def _for_hydra() -> list[tuple[str, Any, Any]]:
+    """The fields of `Root` with the types that OmegaConf knows; `check` sees to all others."""
+    kinds = {name: get_args(annotation)[0] for name, annotation in parameter_types(Root).items()}
+    return [
+        (name, kind if kind in (int, float, bool, str) else Any, field(default=MISSING))
+        for name, kind in kinds.items()
+    ]
+
+
+# A name of this module, as which configurations are pickled.
+Schema = make_dataclass("Schema", _for_hydra(), namespace={"__module__": __name__})
+
+
 def add_schema() -> None:
     """Make the schema known to Hydra as the first entry of the root's defaults list."""
-    ConfigStore.instance().store(name="schema", node=_schema())
-
-
-@cache
-def _schema() -> type:
-    """`Root` with the types that OmegaConf knows; `check` sees to the rest."""
-    plain = parameter_types_without_bounds()
-    return make_dataclass(
-        "Schema", [(name, kind, field(default=MISSING)) for name, kind in plain.items()]
-    )
-
-
-def parameter_types_without_bounds() -> Mapping[str, Any]:
-    """The type of each root key as far as OmegaConf knows it, ``Any`` otherwise."""
-    kinds = {}
-    for name, annotation in parameter_types(Root).items():
-        bare = getattr(annotation, "__origin__", annotation)
-        kinds[name] = bare if bare in (int, float, bool, str) else Any
-    return kinds
+    ConfigStore.instance().store(name="schema", node=Schema)
 
 
 def check(cfg: DictConfig) -> None:

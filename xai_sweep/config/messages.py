@@ -50,7 +50,9 @@ def one_line(error: Exception) -> str:
         if isinstance(cause, ValidationError) and cause.full_key in keys(*Decides):
             expected = in_words(declared_type(str(cause.full_key)))
             return str(InputError(str(cause.full_key), value, f"must be {expected}"))
-    if type(error) is ValueError:  # transform=3: Hydra's message names neither the group nor its entries
+    if (
+        type(error) is ValueError
+    ):  # transform=3: Hydra's message names neither the group nor its entries
         words = [word.partition("=") for word in sys.argv[1:]]
         for group, _, entry in words:
             if entries(group) and not set(re.findall(r"\w+", entry)) <= {*entries(group)}:

@@ -185,7 +185,9 @@ def _found(name: str) -> Plugin:
         if next(_yaml(conf), None):
             return Plugin(name, conf)
     where = next(iter(spec.submodule_search_locations or ()), spec.origin)
-    raise InputError(KEY, name, f"must have a folder conf with yaml files; there is none in {where}")
+    raise InputError(
+        KEY, name, f"must have a folder conf with yaml files; there is none in {where}"
+    )
 
 
 def _spec(name: str) -> Any:

@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from xai_sweep.config import plugins
 from xai_sweep.config.entries import entries
-from xai_sweep.config.keys import SAME_CASES, groups, values
+from xai_sweep.config.keys import SAME_CASES, Decides, Entries, groups, values
 from xai_sweep.core.errors import InputError
 from xai_sweep.core.paths import CONF
 
@@ -149,7 +149,7 @@ def checked_choices(choices: Mapping[str, object], overrides: Sequence[str]) -> 
         InputError: several entries of a group that takes one.
     """
     given = dict(word.split("=", 1) for word in overrides if "=" in word)
-    for group in groups(entries="one"):
+    for group in groups(*Decides, entries=Entries.ONE):
         if group not in choices:
             allowed = f"must be one of {', '.join(entries(group))}"
             raise InputError(group, given.get(group, ""), allowed)

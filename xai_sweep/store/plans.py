@@ -87,7 +87,9 @@ def plan_files(results: Path) -> dict[Path, list[Planned]]:
 
 def read_plans(results: Path) -> dict[str, Planned]:
     """All planned cells whose folders are known, by name."""
-    return {cell.name: cell for cells in plan_files(results).values() for cell in cells if cell.name}
+    return {
+        cell.name: cell for cells in plan_files(results).values() for cell in cells if cell.name
+    }
 
 
 def waiting(results: Path, known: Iterable[Planned]) -> list[Planned]:

@@ -8,8 +8,9 @@ from traceback import format_exception
 from typing import Any
 
 from xai_sweep.config.messages import USER_ERRORS, with_kind
+from xai_sweep.config.points import Overrides
 from xai_sweep.store.failures import Failed, record
-from xai_sweep.sweep.packing import SWEEP_KEYS, Overrides, without
+from xai_sweep.sweep.packing import SWEEP_KEYS, without
 from xai_sweep.sweep.requests import RequestedCurve
 
 

@@ -116,7 +116,7 @@ def _cell(
     planned = plan or Planned(folder.name)
     held = holder(folder) if any(name.startswith("_lease-") for name in names) else None
     begun = any(name.startswith("rows-") for name in names)
-    written = _images(CellFolder(folder), planned.ranks) if begun else 0
+    written = _images(CellFolder(folder), planned.ranks * planned.draws) if begun else 0
     if held is not None and not held.is_dead(now, SILENT_SECONDS):
         # Of several processes of one job only their shards tell how far they are.
         images = max(written, held.there + held.images)
@@ -125,8 +125,8 @@ def _cell(
 
 
 def _done(name: str, manifest: Mapping[str, Any]) -> CellStatus:
-    science = manifest.get("science", {})
-    question = {key: science[key] for key in ("ranks", "numbers") if key in science}
+    identity = manifest.get("identity", {})
+    question = {key: identity[key] for key in ("ranks", "draws", "numbers") if key in identity}
     counts = manifest.get("counts", {"images": 0, "failed": 0})
     planned = Planned.read(name, {**manifest, **question, "images": counts["images"]})
     return CellStatus(planned, "done", counts["images"], counts["failed"])
