@@ -6,13 +6,16 @@ The same function turns points into planned cells for the sweeper and for `xai-s
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from xai_sweep.config.building import plain
 from xai_sweep.config.cells import Cell
 from xai_sweep.config.keys import check
 from xai_sweep.config.points import Composer, Overrides, Point, composer_of
 from xai_sweep.store.plans import Planned, write_plan
-from xai_sweep.sweep.requests import Nodes, RequestedCurve, requested
+
+if TYPE_CHECKING:
+    from xai_sweep.sweep.requests import Nodes, RequestedCurve
 
 
 def planned_cells(point: Point) -> list[Planned]:
@@ -21,12 +24,15 @@ def planned_cells(point: Point) -> list[Planned]:
     Raises:
         InputError: the point makes no sense.
     """
+    # Which imports torch; the state of a folder can be shown without.
+    from xai_sweep.sweep.requests import requested
+
     check(point.cfg)
     curve = requested(point, plain(point.cfg))
     return [_planned(cell, curve.metrics) for cell in curve.cells]
 
 
-def _planned(cell: Cell, metrics: Nodes, images: int | None = None) -> Planned:
+def _planned(cell: Cell, metrics: "Nodes", images: int | None = None) -> Planned:
     """What a plan holds of a cell.
 
     Args:
@@ -53,7 +59,7 @@ def _planned(cell: Cell, metrics: Nodes, images: int | None = None) -> Planned:
     )
 
 
-def plan_curve(results: Path, curve: RequestedCurve, images: int) -> None:
+def plan_curve(results: Path, curve: "RequestedCurve", images: int) -> None:
     """Write down what a job is going to compute, so that `status` knows what is missing.
 
     Args:
