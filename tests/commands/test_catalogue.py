@@ -5,11 +5,14 @@ import math
 import pytest
 
 from xai_sweep.commands.explainers import FACTS, RANKS, explainers
-from xai_sweep.config.root import CONF, build, composed, register
+from xai_sweep.config.building import build
+from xai_sweep.config.keys import add_schema
+from xai_sweep.config.points import composed
+from xai_sweep.core.paths import CONF
 
 
 def test_every_explainer_is_there_with_its_facts(capsys: pytest.CaptureFixture[str]) -> None:
-    register()
+    add_schema()
     explainers()
     lines = capsys.readouterr().out.splitlines()
     head = next([each.strip() for each in line.split("┃")[1:-1]] for line in lines if "┃" in line)

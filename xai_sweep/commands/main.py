@@ -14,10 +14,13 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from xai_sweep.config import plugins
 from xai_sweep.config.controls import CONTROLS
+from xai_sweep.config.keys import add_schema
 from xai_sweep.config.messages import USER_ERRORS, one_line
-from xai_sweep.config.root import CONF, register
 from xai_sweep.core.errors import InputError, SomeFailedError
+from xai_sweep.core.paths import CONF
+from xai_sweep.store.failures import failures
 from xai_sweep.sweep.launching import with_multirun
 from xai_sweep.sweep.packing import SWEEPER, check_retry, quoted
 
@@ -39,7 +42,7 @@ USAGE = """xai-sweep: how robust are explanations of image classifiers?
   xai-sweep wandb-sync RESULTS         upload the W&B runs that are not up yet
 """
 
-register()
+add_schema()
 # Of a single job, from inside Hydra, which would say it in more lines.
 _errors: list[Exception] = []
 
@@ -71,6 +74,7 @@ def run() -> None:
     sys.argv[1:] = with_multirun(with_controls(sys.argv[1:]))
     _errors.clear()
     with one_line_errors():
+        plugins.activate_from(sys.argv[1:])
         job()
         for error in _errors:
             raise error
@@ -83,6 +87,9 @@ def retry(results: str, words: list[str]) -> None:
         InputError: there is no such folder, or a word that could change what is computed.
     """
     check_retry(results, words)
+    if not any(word.startswith("plugins=") for word in words):
+        names = dict.fromkeys(name for failed in failures(results) for name in failed.plugins)
+        words = [f"plugins=[{','.join(names)}]", *words]
     sys.argv[1:] = ["-m", f"results={quoted(results)}", "hydra.sweeper.retry=true", *words]
     run()
 
@@ -122,11 +129,11 @@ def main() -> None:
         case [("status" | "verify" | "compact" | "prune") as command, *words]:
             with one_line_errors():
                 sys.exit(upkeep(command, words))
-        case ["explainers"]:
+        case ["explainers", *words]:
             with one_line_errors():
                 from xai_sweep.commands.explainers import explainers
 
-                explainers()
+                explainers(words)
         case ["preflight", *overrides]:
             with one_line_errors():
                 from xai_sweep.commands.preflight import preflight

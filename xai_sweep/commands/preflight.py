@@ -8,7 +8,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from xai_sweep.config.root import build, composed
+from xai_sweep.config.building import build
+from xai_sweep.config.points import composed
 from xai_sweep.explainers import LRP
 from xai_sweep.explainers.base import Accounted, Explain
 from xai_sweep.explainers.relevance.engine import Propagation

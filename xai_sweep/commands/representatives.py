@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from xai_sweep.config.cells import digest
+from xai_sweep.config.keys import Decides, keys
 from xai_sweep.core.errors import InputError, unknown_key
 from xai_sweep.report.terminal import FIGURES
 from xai_sweep.results import finished_cells, heatmap_parts, heatmaps, load
@@ -21,8 +22,6 @@ from xai_sweep.store.heatmaps import Heatmaps
 FILTERS = ("data", "model", "explainer", "transform", "magnitude", "seed")
 # Images to pick, the rank whose heatmap counts, cells along a side of the grid and of an image.
 OPTIONS: Mapping[str, int] = {"count": 5, "rank": 1, "grid": 8, "cells": 10}
-# What the heatmap of a clean image does not depend on.
-_OF_COPIES = ("transform", "metric", "target", "region", "region_of")
 
 
 def representatives(results: str | Path, words: Sequence[str]) -> None:
@@ -103,9 +102,11 @@ def _settings(
 
 
 def _key(manifest: Mapping[str, object]) -> str:
-    science = manifest["science"]
-    assert isinstance(science, dict)
-    return digest({name: value for name, value in science.items() if name not in _OF_COPIES})
+    identity = manifest["identity"]
+    assert isinstance(identity, dict)
+    # The heatmap of a clean image does not depend on how copies are changed.
+    of_copies = keys(Decides.CURVE)
+    return digest({name: value for name, value in identity.items() if name not in of_copies})
 
 
 def _spelled(value: object) -> str:

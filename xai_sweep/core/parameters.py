@@ -6,11 +6,12 @@ one place that says what a parameter may be, with bounds from `annotated_types`:
     share: Annotated[float, Gt(0), Lt(1)] = 0.05
     reduction: Literal["sum", "absolute_max"] = "sum"
     layer: str | None = None
+    batch_size: Annotated[int, Ge(1), EXECUTION_ONLY] = 10
 """
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from functools import cache
 from inspect import get_annotations
 from types import NoneType, UnionType
@@ -37,6 +38,15 @@ _IN_WORDS = {
 }
 
 
+class _ExecutionOnly:
+    """The type of `EXECUTION_ONLY`."""
+
+
+# Marks a parameter that says how something is computed, and changes no number beyond rounding: it
+# is in no key and in no title.
+EXECUTION_ONLY = _ExecutionOnly()
+
+
 class Declared:
     """Base of frozen dataclasses whose parameters are checked against their declared types.
 
@@ -55,7 +65,7 @@ class Declared:
         Raises:
             InputError: naming the parameter, its value and what is allowed.
         """
-        types = parameter_types(type(self))
+        types = parameter_types(type(self))  # type: ignore[arg-type]  # subclasses hash
         for field in fields(self):  # type: ignore[arg-type]  # subclasses are dataclasses
             if field.init:
                 key = f"{self.group}.{field.name}" if self.group else field.name
@@ -70,6 +80,19 @@ def parameter_types(cls: type) -> Mapping[str, Any]:
     for base in reversed(cls.__mro__):  # `get_type_hints` passes over `__no_type_check__`
         kinds |= get_annotations(base, eval_str=True)
     return kinds
+
+
+@cache
+def execution_only(cls: type) -> frozenset[str]:
+    """The parameters that a dataclass marks with `EXECUTION_ONLY`."""
+    if not is_dataclass(cls):
+        return frozenset()
+    types = parameter_types(cls)
+    return frozenset(
+        name
+        for name in (each.name for each in fields(cls))
+        if any(isinstance(extra, _ExecutionOnly) for extra in get_args(types[name])[1:])
+    )
 
 
 def checked(key: str, value: Any, annotation: Any) -> Any:
@@ -108,7 +131,8 @@ def in_words(annotation: Any) -> str:
         else:
             words.append(known + " and".join(_bound_in_words(bound) for bound in bounds))
     if choices:
-        words.insert(0, f"one of {', '.join(choices)}")
+        several = len(choices) > 1
+        words.insert(0, f"one of {', '.join(choices)}" if several else choices[0])
     return " or ".join(words)
 
 

@@ -163,7 +163,7 @@ def draw(results: Path, curve: str, strips: int) -> dict[str, Path]:
         }
         if shown:
             figure = plots.strip(
-                shown, rows[rows["image_id"] == image_id], target=first["science"]["target"]
+                shown, rows[rows["image_id"] == image_id], target=first["identity"]["target"]
             )
             name = f"strip-{_safe(image_id)}"
             pictures[name] = plots.save(figure, folder / f"{name}.png")

@@ -55,12 +55,12 @@ def splits(results: str | Path) -> pd.DataFrame:
     """
     cells: dict[str, dict[str, str]] = {}
     for manifest in manifests(results):
-        science = manifest["science"]
-        assert isinstance(science, dict)
-        explainer = dict(science["explainer"])
+        identity = manifest["identity"]
+        assert isinstance(identity, dict)
+        explainer = dict(identity["explainer"])
         if explainer.get("masks") == "independent":
             segments = str(explainer.pop("segments"))
-            question = repr(sorted({**science, "explainer": sorted(explainer.items())}.items()))
+            question = repr(sorted({**identity, "explainer": sorted(explainer.items())}.items()))
             cells.setdefault(question, {})[segments] = str(manifest["cell"])
     pairs = [pair for pair in cells.values() if pair.keys() == {"own", "moved"}]
     if not pairs:

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from xai_sweep import __version__
-from xai_sweep.config.cells import Cell, asked
-from xai_sweep.config.root import CONF
+from xai_sweep.config.cells import Cell
+from xai_sweep.core.paths import CONF
 from xai_sweep.store.schema import schema
 
 LIBRARIES = ("torch", "torchvision", "pytorch-lightning", "timm", "captum", "numpy", "pillow")
@@ -47,12 +47,12 @@ def manifest(
     """
     return {
         **_names(cell),
-        "asked": asked(cell.science),
+        "request": cell.request,
         "curve": cell.curve.name,
-        "science": cell.science,
+        "identity": cell.identity,
         "config": dict(config),
-        "weights_hash": cell.science["weights"],
-        "data_hash": cell.science["data"],
+        "weights_hash": cell.identity["weights"],
+        "data_hash": cell.identity["data"],
         "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
         "host": platform.node(),
         "versions": {
@@ -76,5 +76,5 @@ def _names(cell: Cell) -> dict[str, Any]:
         "transform": cell.curve.transform,
         "parameter": cell.curve.parameter,
         "magnitude": cell.magnitude,
-        "seed": cell.science["seed"],
+        "seed": cell.identity["seed"],
     }

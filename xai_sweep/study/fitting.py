@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from xai_sweep.config.cells import digest
+from xai_sweep.config.cells import OF_A_FIT, digest
 from xai_sweep.core.errors import InputError
 from xai_sweep.data import ImageFile
 from xai_sweep.data.dataset import Images
@@ -17,9 +17,6 @@ from xai_sweep.explainers import Fittable
 from xai_sweep.models import Classifier
 
 FITS = "_fits"
-# What decides a fit. All of it is in the key of a cell too.
-_DECIDES = ("model", "explainer", "weights", "data", "numbers")
-
 log = logging.getLogger(__name__)
 
 
@@ -28,7 +25,7 @@ def fitted(
     classifier: Classifier,
     files: Sequence[ImageFile],
     results: Path,
-    science: Mapping[str, Any],
+    identity: Mapping[str, Any],
 ) -> Fittable:
     """The method ready to explain: as it is, as an earlier job left it, or fitted now.
 
@@ -37,14 +34,14 @@ def fitted(
         classifier: on the device where it will be explained.
         files: the job's images, of which those that cannot be read are left out.
         results: the results folder.
-        science: see `Curve.science`.
+        identity: see `Curve.identity`.
 
     Raises:
         InputError: no image can be read, or the network cannot be captured.
     """
     if explainer.is_fitted:
         return explainer
-    key = digest({name: science[name] for name in _DECIDES})[:16]
+    key = digest({name: identity[name] for name in OF_A_FIT})[:16]
     path = results / FITS / f"{type(explainer).__name__}-{key}.safetensors"
     if path.exists():
         try:

@@ -13,7 +13,7 @@ from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import BasePredictionWriter
 
-from xai_sweep.config.root import build
+from xai_sweep.config.building import build
 from xai_sweep.data.loader import ImageModule
 from xai_sweep.store.writer import CellWriter
 from xai_sweep.study.devices import kind

@@ -13,8 +13,8 @@ from typing import Any
 import pytorch_lightning as pl
 from omegaconf import DictConfig
 
+from xai_sweep.config.building import build, built_metrics
 from xai_sweep.config.cells import Cell
-from xai_sweep.config.root import build
 from xai_sweep.data import ImageFile
 from xai_sweep.data.loader import ImageModule
 from xai_sweep.explainers import Accounted, Explainer, Fittable
@@ -28,10 +28,10 @@ from xai_sweep.study import devices
 from xai_sweep.study.fitting import fitted
 from xai_sweep.study.predicting import HandIn, Place, predict
 from xai_sweep.study.probe import Probe
-from xai_sweep.study.subject import Subject
+from xai_sweep.sweep.observing import ObservedSubject
 from xai_sweep.sweep.processes import in_ranks
 from xai_sweep.sweep.progress import Progress
-from xai_sweep.sweep.requests import Asked, Group
+from xai_sweep.sweep.requests import Group, RequestedCurve
 
 # Heatmaps are large, so fewer images share a file if all are kept.
 _SHARD_WITH_HEATMAPS = 32
@@ -80,14 +80,19 @@ def _load(group: Group, store: Store) -> Shared:
     if isinstance(explainer, Fittable):
         classifier.module.to(device)
         # What decides a fit is the same for all curves of a group.
-        science = next(iter(group.curves.values())).curve.science
-        explainer = fitted(explainer, classifier, group.files, store.root, science)
+        identity = next(iter(group.curves.values())).curve.identity
+        explainer = fitted(explainer, classifier, group.files, store.root, identity)
     chosen = devices.chosen(trainer, device)
     return Shared(group, device, chosen, classifier, explainer, notes={})
 
 
 def compute(
-    shared: Shared, sweep: str, store: Store, curves: Sequence[Asked], *, force: bool = False
+    shared: Shared,
+    sweep: str,
+    store: Store,
+    curves: Sequence[RequestedCurve],
+    *,
+    force: bool = False,
 ) -> None:
     """Fill unfinished cells of some curves; images whose rows are there already are left out.
 
@@ -124,7 +129,7 @@ def compute(
             writer.folder.finish(of_cell, writer.keep_worst)
 
 
-def _cells(curves: Sequence[Asked]) -> dict[Place, tuple[Asked, Cell]]:
+def _cells(curves: Sequence[RequestedCurve]) -> dict[Place, tuple[RequestedCurve, Cell]]:
     return {
         (index, cell.magnitude): (asked, cell)
         for index, asked in enumerate(curves)
@@ -135,7 +140,7 @@ def _cells(curves: Sequence[Asked]) -> dict[Place, tuple[Asked, Cell]]:
 def _writers(
     cfg: DictConfig,
     sweep: str,
-    cells: Mapping[Place, tuple[Asked, Cell]],
+    cells: Mapping[Place, tuple[RequestedCurve, Cell]],
     folders: Mapping[Place, CellFolder],
     done: Mapping[Place, frozenset[str]],
 ) -> dict[Place, CellWriter]:
@@ -162,7 +167,7 @@ def _todo(files: Sequence[ImageFile], writers: Mapping[Place, CellWriter]) -> li
 
 def _fill(
     shared: Shared,
-    curves: Sequence[Asked],
+    curves: Sequence[RequestedCurve],
     writers: Mapping[Place, CellWriter],
     ranks: int = 1,
     rank: int = 0,
@@ -174,9 +179,9 @@ def _fill(
     if not todo:
         return
     probe = Probe(
-        Subject(shared.classifier, shared.explainer),
+        ObservedSubject(shared.classifier, shared.explainer),
         [asked.change for asked in curves],
-        {name: build(node) for name, node in cfg.metric.items()},
+        built_metrics(curves[0].metrics),
         batch_size=None if cfg.batch_size == "auto" else cfg.batch_size,
         keep_heatmaps=cfg.keep_heatmaps != "none",
     )
@@ -202,7 +207,7 @@ def _fill_a_part(
     group: Group,
     sweep: str,
     store: Store,
-    curves: Sequence[Asked],
+    curves: Sequence[RequestedCurve],
     done: Mapping[Place, frozenset[str]],
 ) -> None:
     """What one of several processes does: its share of the images, into shards of its own."""
@@ -237,7 +242,7 @@ def _leases(writers: Mapping[Place, CellWriter]) -> dict[Place, Lease]:
     return {place: lease for place, lease in leases.items() if lease is not None}
 
 
-def _title(curves: Sequence[Asked]) -> str:
+def _title(curves: Sequence[RequestedCurve]) -> str:
     """What is computed, for the progress bar: what the curves share stands there once."""
     first = curves[0].curve
     transforms = ", ".join(dict.fromkeys(asked.curve.transform for asked in curves))

@@ -1,4 +1,4 @@
-"""Where a job stands in its sweep."""
+"""The place of a job in its sweep."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
-from xai_sweep.config.points import checked_choices
-from xai_sweep.sweep.packing import Overrides, root
+from xai_sweep.config.points import Overrides, checked_choices
+from xai_sweep.sweep.packing import root
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Job:
         choices: the chosen entry of each group.
         sweep: the name of the multirun, or of the single run.
         output: the job's own folder.
-        overrides: what was asked for, as on the command line.
+        overrides: as on the command line.
         several: whether it is one of the jobs of a multirun.
     """
 

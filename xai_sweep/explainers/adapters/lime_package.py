@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 from unittest.mock import patch
 
 import lime.lime_image
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from xai_sweep.core.errors import InputError
+from xai_sweep.core.parameters import EXECUTION_ONLY
 from xai_sweep.core.seeds import derive
 from xai_sweep.explainers.base import Explain, Explainer
 from xai_sweep.explainers.perturbation.surrogates import (
@@ -41,7 +42,7 @@ class LimePackage(Explainer):
     seed: int = 0
     segmentation: str = "quickshift"
     options: Any = None
-    batch_size: int = 10
+    batch_size: Annotated[int, EXECUTION_ONLY] = 10
 
     is_deterministic: ClassVar[bool] = False
     source: ClassVar[str] = "Ribeiro et al. 2016, by the package lime"

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 from weakref import WeakKeyDictionary
 
 import torch
@@ -11,6 +11,7 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from xai_sweep.core.errors import InputError
+from xai_sweep.core.parameters import EXECUTION_ONLY
 from xai_sweep.explainers.base import Explainer
 from xai_sweep.explainers.relevance.engine import (
     AbsZ,
@@ -61,7 +62,7 @@ class LRP(Explainer):
     batchnorm_epsilon: float = 1e-6
     layer: str | None = None
     unsupported: str = "error"
-    compile: int | None = None
+    compile: Annotated[int | None, EXECUTION_ONLY] = None
 
     conserves: ClassVar[bool] = True
     source: ClassVar[str] = "Bach et al. 2015, doi:10.1371/journal.pone.0130140"

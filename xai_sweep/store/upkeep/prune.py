@@ -110,9 +110,9 @@ def _folder(results: Path, each: Leftover) -> Path:
 
 def _of_cell(cell: CellFolder, numbers: int, older: Collection[str]) -> Iterator[Leftover]:
     content = read_json(cell.path / MANIFEST) or {}
-    science = content.get("science", {})
-    assert isinstance(science, dict)
-    if science.get("numbers", numbers) != numbers or (not content and cell.path.name in older):
+    identity = content.get("identity", {})
+    assert isinstance(identity, dict)
+    if identity.get("numbers", numbers) != numbers or (not content and cell.path.name in older):
         yield Leftover(cell.path, "cell of a version that gave other numbers")
         return
     for pattern, why in (

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from xai_sweep.store.atomic import read_json
 from xai_sweep.store.cell_folder import MANIFEST, CellFolder
 from xai_sweep.store.failures import FAILURES
-from xai_sweep.store.plans import Planned, read_plans
+from xai_sweep.store.plans import Planned, read_plans, waiting
 from xai_sweep.store.shards import damaged_shards
 from xai_sweep.store.sharing.lease_file import SILENT_SECONDS, Holder, holder, server_time
 from xai_sweep.store.store import CELLS, check_version
@@ -72,7 +72,10 @@ def status(results: Path, wanted: Sequence[Planned] | None = None) -> list[CellS
         name: CellStatus(plan, "missing") for name, plan in plans.items() if name not in found
     }
     cells = [found[name] for name in sorted(found)]
-    return cells if wanted is None else _matched(cells, wanted)
+    if wanted is not None:
+        return _matched(cells, wanted)
+    later = waiting(results, (cell.planned for cell in cells))
+    return [*cells, *(CellStatus(plan, "missing") for plan in later)]
 
 
 def failed_cells(results: Path) -> dict[Path, list[str]]:
@@ -113,7 +116,7 @@ def _cell(
     planned = plan or Planned(folder.name)
     held = holder(folder) if any(name.startswith("_lease-") for name in names) else None
     begun = any(name.startswith("rows-") for name in names)
-    written = _images(CellFolder(folder), planned.ranks) if begun else 0
+    written = _images(CellFolder(folder), planned.ranks * planned.draws) if begun else 0
     if held is not None and not held.is_dead(now, SILENT_SECONDS):
         # Of several processes of one job only their shards tell how far they are.
         images = max(written, held.there + held.images)
@@ -122,8 +125,8 @@ def _cell(
 
 
 def _done(name: str, manifest: Mapping[str, Any]) -> CellStatus:
-    science = manifest.get("science", {})
-    question = {key: science[key] for key in ("ranks", "numbers") if key in science}
+    identity = manifest.get("identity", {})
+    question = {key: identity[key] for key in ("ranks", "draws", "numbers") if key in identity}
     counts = manifest.get("counts", {"images": 0, "failed": 0})
     planned = Planned.read(name, {**manifest, **question, "images": counts["images"]})
     return CellStatus(planned, "done", counts["images"], counts["failed"])
@@ -142,14 +145,13 @@ def _matched(cells: Sequence[CellStatus], wanted: Sequence[Planned]) -> list[Cel
     """The wanted cells; two sets of images of the same name count as two."""
     known: dict[tuple[str, str], list[CellStatus]] = defaultdict(list)
     for cell in cells:
-        data = cell.planned.data.rpartition("-")[0]
-        known[data, cell.planned.asked].append(cell)
+        known[cell.planned.key].append(cell)
     for of_key in known.values():
         of_key.sort(key=_progress)
     images = {key[0]: cell.planned.images for key, of_key in known.items() for cell in of_key}
     matched: list[CellStatus] = []
     for each in wanted:
-        there = known[each.data, each.asked]
+        there = known[each.key]
         if there:
             matched.append(there.pop(0))
         else:

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from xai_sweep.core.errors import InputError
+from xai_sweep.core.parameters import EXECUTION_ONLY
 from xai_sweep.explainers.perturbation.surrogates.designs import DESIGNS
 from xai_sweep.explainers.perturbation.surrogates.masked import PRECISIONS
 from xai_sweep.explainers.perturbation.surrogates.superpixels import check_options
@@ -60,7 +61,7 @@ class LimeParameters:
     stderr: float = 0.1
     max_samples: int = 8192
     precision: str = "float32"
-    samples_at_once: int | None = None
+    samples_at_once: Annotated[int | None, EXECUTION_ONLY] = None
 
     def __post_init__(self) -> None:
         check_options(self.segmentation, self.options)
