@@ -107,7 +107,9 @@ def in_words(annotation: Any) -> str:
     return " or ".join(words)
 
 
-def _options(annotation: Any, bounds: tuple[Any, ...] = ()) -> Iterator[tuple[Any, tuple[Any, ...]]]:
+def _options(
+    annotation: Any, bounds: tuple[Any, ...] = ()
+) -> Iterator[tuple[Any, tuple[Any, ...]]]:
     """Every type of a union, with its bounds."""
     if get_origin(annotation) is Annotated:
         inner, *extra = get_args(annotation)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ class Planned:
         ranks: rows per image.
         numbers: see `xai_sweep.config.cells.NUMBERS`.
         images: how many there are; None if not known.
+        draws: random instances of the change per image.
+        metrics: resolved configuration of each metric entry that is wanted.
     """
 
     name: str
@@ -37,6 +39,8 @@ class Planned:
     ranks: int = 1
     numbers: int | None = None
     images: int | None = None
+    draws: int = 1
+    metrics: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def axes(self) -> dict[str, str]:
