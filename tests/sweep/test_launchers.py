@@ -151,7 +151,9 @@ def test_what_slurm_cannot_do_is_refused(
 
 
 def test_without_slurm(commands: Callable[..., None]) -> None:
-    with pytest.raises(InputError, match=r"^hydra/launcher=slurm: sbatch and srun are not here"):
+    with pytest.raises(
+        InputError, match=r"^hydra/launcher=slurm: sbatch and srun are not found on"
+    ):
         check_slurm(None, jobs=1)
 
 

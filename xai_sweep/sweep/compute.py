@@ -26,10 +26,10 @@ from xai_sweep.store.store import Store
 from xai_sweep.store.writer import CellWriter
 from xai_sweep.study import devices
 from xai_sweep.study.fitting import fitted
-from xai_sweep.study.predicting import HandIn, Place, predict
+from xai_sweep.study.predicting import CellIndex, RowWriter, predict
 from xai_sweep.study.probe import Probe
 from xai_sweep.study.subject import Subject
-from xai_sweep.sweep.processes import in_ranks
+from xai_sweep.sweep.processes import ALONE, Process, in_processes
 from xai_sweep.sweep.progress import Progress
 from xai_sweep.sweep.requests import Asked, Group
 
@@ -104,11 +104,11 @@ def compute(
     done = {place: folder.begin(force=force) for place, folder in folders.items()}
     writers = _writers(shared.group.cfg, sweep, cells, folders, done)
     start = time.perf_counter()
-    ranks = min(len(shared.devices), len(_todo(files, writers)))
-    if ranks > 1:
-        in_ranks(
-            *(ranks, _fill_a_part, ranks, shared.group, sweep, store, curves, done),
-            heed=_counted(writers),
+    world = min(len(shared.devices), len(_todo(files, writers)))
+    if world > 1:
+        in_processes(
+            *(world, _fill_a_part, shared.group, sweep, store, curves, done),
+            received=_counted(writers),
         )
     else:
         _fill(shared, curves, writers)
@@ -124,7 +124,7 @@ def compute(
             writer.folder.finish(of_cell, writer.keep_worst)
 
 
-def _cells(curves: Sequence[Asked]) -> dict[Place, tuple[Asked, Cell]]:
+def _cells(curves: Sequence[Asked]) -> dict[CellIndex, tuple[Asked, Cell]]:
     return {
         (index, cell.magnitude): (asked, cell)
         for index, asked in enumerate(curves)
@@ -135,10 +135,10 @@ def _cells(curves: Sequence[Asked]) -> dict[Place, tuple[Asked, Cell]]:
 def _writers(
     cfg: DictConfig,
     sweep: str,
-    cells: Mapping[Place, tuple[Asked, Cell]],
-    folders: Mapping[Place, CellFolder],
-    done: Mapping[Place, frozenset[str]],
-) -> dict[Place, CellWriter]:
+    cells: Mapping[CellIndex, tuple[Asked, Cell]],
+    folders: Mapping[CellIndex, CellFolder],
+    done: Mapping[CellIndex, frozenset[str]],
+) -> dict[CellIndex, CellWriter]:
     shard_images = cfg.shard_images
     if cfg.keep_heatmaps == "all":
         shard_images = min(shard_images, _SHARD_WITH_HEATMAPS)
@@ -154,7 +154,7 @@ def _writers(
     }
 
 
-def _todo(files: Sequence[ImageFile], writers: Mapping[Place, CellWriter]) -> list[ImageFile]:
+def _todo(files: Sequence[ImageFile], writers: Mapping[CellIndex, CellWriter]) -> list[ImageFile]:
     """The images that have no rows yet in one cell at least."""
     finished = frozenset.intersection(*(writer.done for writer in writers.values()))
     return [file for file in files if file.image_id not in finished]
@@ -163,14 +163,15 @@ def _todo(files: Sequence[ImageFile], writers: Mapping[Place, CellWriter]) -> li
 def _fill(
     shared: Shared,
     curves: Sequence[Asked],
-    writers: Mapping[Place, CellWriter],
-    ranks: int = 1,
-    rank: int = 0,
-    after: Callable[[], None] = lambda: None,
+    writers: Mapping[CellIndex, CellWriter],
+    process: Process = ALONE,
+    after_batch: Callable[[], None] = lambda: None,
 ) -> None:
     """Compute the images that are left; of several processes each its share."""
     cfg, files = shared.group.cfg, shared.group.files
     todo = _todo(files, writers)
+    before = len(files) - len(todo)
+    todo = process.share(todo)
     if not todo:
         return
     probe = Probe(
@@ -187,52 +188,52 @@ def _fill(
         if cfg.batch_size == "auto"
         else cfg.batch_size,
         workers=devices.workers(len(todo), shared.device) if cfg.workers == "auto" else cfg.workers,
+        whole=files,
     )
-    callbacks: list[pl.Callback] = [HandIn(writers, after)]
-    if rank == 0:
-        before = len(files) - len(todo)
-        callbacks.append(Progress(_title(curves), len(files), before, ranks))
-    predict(cfg, probe, images, callbacks, shared.devices[:ranks])
+    callbacks: list[pl.Callback] = [RowWriter(writers, after_batch)]
+    if process.index == 0:
+        callbacks.append(Progress(_title(curves), len(files), before, process.world))
+    predict(cfg, probe, images, callbacks, shared.devices[process.index])
 
 
 def _fill_a_part(
-    rank: int,
-    tell: Callable[[object], None],
-    ranks: int,
+    process: Process,
+    send: Callable[[object], None],
     group: Group,
     sweep: str,
     store: Store,
     curves: Sequence[Asked],
-    done: Mapping[Place, frozenset[str]],
+    done: Mapping[CellIndex, frozenset[str]],
 ) -> None:
     """What one of several processes does: its share of the images, into shards of its own."""
     cells = _cells(curves)
     folders = {
-        place: store.cell(cell.folder).every(ranks, rank) for place, (_, cell) in cells.items()
+        place: store.cell(cell.folder).every(process.world, process.index)
+        for place, (_, cell) in cells.items()
     }
     writers = _writers(group.cfg, sweep, cells, folders, done)
 
-    def after() -> None:
-        tell({place: lease.images for place, lease in _leases(writers).items()})
+    def after_batch() -> None:
+        send({place: lease.images for place, lease in _leases(writers).items()})
 
-    _fill(_load(group, store), curves, writers, ranks, rank, after)
+    _fill(_load(group, store), curves, writers, process, after_batch)
     for writer in writers.values():
         writer.flush()
 
 
-def _counted(writers: Mapping[Place, CellWriter]) -> Callable[[int, Any], None]:
-    """Adds up in this process' leases how many images the ranks have computed."""
-    news: dict[int, dict[Place, int]] = {}
+def _counted(writers: Mapping[CellIndex, CellWriter]) -> Callable[[Process, Any], None]:
+    """Adds up in the leases of this process how many images the processes have computed."""
+    latest: dict[Process, dict[CellIndex, int]] = {}
 
-    def heed(rank: int, counts: dict[Place, int]) -> None:
-        news[rank] = counts
+    def received(process: Process, counts: dict[CellIndex, int]) -> None:
+        latest[process] = counts
         for place, lease in _leases(writers).items():
-            lease.images = sum(each[place] for each in news.values())
+            lease.images = sum(each[place] for each in latest.values())
 
-    return heed
+    return received
 
 
-def _leases(writers: Mapping[Place, CellWriter]) -> dict[Place, Lease]:
+def _leases(writers: Mapping[CellIndex, CellWriter]) -> dict[CellIndex, Lease]:
     leases = {place: writer.folder.lease for place, writer in writers.items()}
     return {place: lease for place, lease in leases.items() if lease is not None}
 
