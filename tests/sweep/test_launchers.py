@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 
 def run(results: Path, *words: str, before: str = "") -> subprocess.CompletedProcess[str]:
     """`python run.py ...` in a process of its own, in which `before` was executed."""
-    script = f"{before}\nfrom xai_sweep.commands.main import run\nrun()"
+    script = f"{before}\nfrom xai_sweep.commands.run import run\nrun()"
     return subprocess.run(
         [sys.executable, "-c", script, *words, f"results={results}"],
         env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}", "COLUMNS": "300"},

@@ -113,7 +113,7 @@ def test_torch_is_not_needed() -> None:
     script = (
         "import sys\n"
         "from xai_sweep.config.root import register\n"
-        "from xai_sweep.commands.upkeep import grid\n"
+        "from xai_sweep.sweep.plan import grid\n"
         "register()\n"
         "assert len(grid(['magnitude=small', 'explainer=lrp,lime'])) == 8\n"
         "assert 'torch' not in sys.modules\n"
