@@ -18,7 +18,7 @@ from xai_sweep.config.cells import Cell
 from xai_sweep.core.columns import Column
 from xai_sweep.data import ImageFile
 from xai_sweep.data.loader import ImageModule
-from xai_sweep.explainers import Accounted, Explainer, Fittable
+from xai_sweep.explainers import Explainer, Fittable
 from xai_sweep.metrics import Metric
 from xai_sweep.models import Classifier, load, sample
 from xai_sweep.store.cell_folder import CellFolder
@@ -312,13 +312,10 @@ def _checked(explainer: Explainer, classifier: Classifier) -> dict[str, Any]:
     Raises:
         InputError: the network cannot be explained; names the layer.
     """
-    explain = explainer.bind(classifier)
-    if not isinstance(explain, Accounted):
-        return {}
-    notes = dict(explain.notes(sample(classifier)))
-    for operation in notes.get("unsupported", []):
+    findings = dict(explainer.prepare(classifier, sample(classifier)))
+    for operation in findings.get("unsupported", []):
         print(f"warning: {operation}: passed as input times gradient", file=sys.stderr)
-    return notes
+    return findings
 
 
 def _keep_freed_memory() -> None:

@@ -1,4 +1,4 @@
-"""Passes through a network that estimate patterns, measure them, or put them where weights are."""
+"""Passes through a network that estimate patterns, measure them, or replace weights by them."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -13,12 +13,12 @@ from xai_sweep.explainers.relevance.engine.layers import layout
 from xai_sweep.explainers.relevance.engine.rules import Zero
 from xai_sweep.explainers.relevance.engine.splits import Proportional, Site, Split, Ways
 from xai_sweep.explainers.relevance.engine.steps import Layer
-from xai_sweep.explainers.relevance.patterns import Moments
+from xai_sweep.explainers.relevance.patterns import Estimator, Moments
 
 
 @dataclass(frozen=True)
 class _Observed(Zero):
-    """Not to propagate: shows every input and output of the layer to its sums."""
+    """Adds every input and output of the layer to its sums; propagates nothing."""
 
     moments: Moments | None = None
 
@@ -42,7 +42,7 @@ class _ObservingSplit(Split):
 
 @dataclass(frozen=True)
 class _Replaced(Zero):
-    """The gradient, whose way back goes along other weights."""
+    """The gradient, propagated back with other weights."""
 
     weight: Tensor | None = None
 
@@ -62,7 +62,7 @@ class _ReplacedSplit(Proportional):
 
 @dataclass(frozen=True)
 class _Measured(_Replaced):
-    """Goes back along other weights, divided by their growth, which it notes."""
+    """Propagates back with other weights, divided by their growth, which it records."""
 
     growth: dict[str, float] = field(default_factory=dict)
     key: str = ""
@@ -93,14 +93,14 @@ def layers(plan: Plan) -> dict[str, Layer]:
 
 
 def estimate(
-    plan: Plan, batches: Iterable[Float[Tensor, "_ c h w"]], estimator: str
+    plan: Plan, batches: Iterable[Float[Tensor, "_ c h w"]], estimator: Estimator
 ) -> tuple[dict[str, Tensor], int]:
     """Patterns of all layers, from one pass over images, and how many images there were.
 
     Args:
-        plan: for images of this shape; its rules do not count.
+        plan: for images of this shape; its rules do not matter.
         batches: the images, at least one.
-        estimator: ``linear``, or ``two_component``, which is linear too where no ReLU follows.
+        estimator: ``linear``, or ``two_component``, which is also linear where no ReLU follows.
     """
     sums = {
         name: Moments(layer.site.layer, layer.site.rectified and estimator == "two_component")
@@ -119,7 +119,7 @@ def estimate(
 def measured(
     plan: Plan, tensors: Mapping[str, Tensor], images: Float[Tensor, "b c h w"]
 ) -> dict[str, float]:
-    """How much each layer's patterns enlarge what goes back, from each image's best class."""
+    """How much each layer's patterns enlarge what goes back from each image's best class."""
     found: dict[str, float] = dict.fromkeys(tensors, 1.0)
     rules = {
         name: _Measured(weight=tensor, growth=found, key=name) for name, tensor in tensors.items()
@@ -131,7 +131,7 @@ def measured(
 
 
 def through(plan: Plan, weights: Mapping[str, Tensor]) -> Propagation:
-    """The gradient of a network in which these weights take the place of its own on the way back.
+    """The gradient of a network, propagated back with these weights in place of its own.
 
     Raises:
         InputError: they belong to another network.
