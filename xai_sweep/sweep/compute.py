@@ -23,6 +23,7 @@ from xai_sweep.metrics import Metric
 from xai_sweep.models import Classifier, load, sample
 from xai_sweep.store.cell_folder import CellFolder
 from xai_sweep.store.manifest import flat, manifest
+from xai_sweep.store.schema import SPINE
 from xai_sweep.store.sharing.lease import Lease, LeaseLostError
 from xai_sweep.store.store import Store
 from xai_sweep.store.writer import CellWriter
@@ -194,9 +195,10 @@ class _Pass:
         }
 
     def _constants(self, curve: RequestedCurve, cell: Cell) -> dict[str, Any]:
-        """The columns that are equal in all rows of a cell."""
+        """Every column, with its value if that is equal in all rows of the cell."""
         question = curve.question
         return {
+            **dict.fromkeys(column.name for column in (*SPINE, *flat(self.columns))),
             "cell": cell.key,
             "question": curve.curve.question,
             "sweep": self.sweep,
@@ -230,11 +232,11 @@ def _fill(
     """Compute the images that are left; of several processes each its share."""
     shared = pass_.shared
     cfg, files = shared.group.cfg, shared.group.files
-    todo = _todo(files, writers)
-    if not todo:
+    left = _todo(files, writers)
+    if not left:
         return
-    before = len(files) - len(todo)
-    todo = process.share(todo)
+    before = len(files) - len(left)
+    todo = process.share(left)
     probe = Probe(
         ObservedSubject(shared.classifier, shared.explainer),
         [curve.change for curve in pass_.curves],
