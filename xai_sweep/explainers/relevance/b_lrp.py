@@ -14,6 +14,7 @@ from xai_sweep.core.hashing import file_sha256
 from xai_sweep.core.seeds import dice_for
 from xai_sweep.explainers.base import Explainer
 from xai_sweep.explainers.relevance.engine import (
+    DEFAULT_RULES,
     Dropout,
     Plan,
     Propagation,
@@ -60,7 +61,7 @@ class BLRP(Explainer):
     draws: int = 50
     rate: float = 0.2
     members: Any = None
-    rules: Any = "default"
+    rules: Any = DEFAULT_RULES
     batchnorm: str = "fuse"
     batchnorm_epsilon: float = 1e-6
     layer: str | None = None

@@ -13,17 +13,17 @@ from torch import Tensor
 from xai_sweep.core.errors import InputError
 from xai_sweep.explainers.base import Explainer
 from xai_sweep.explainers.relevance.engine import (
+    DEFAULT_RULES,
     AbsZ,
     Compiled,
+    Composite,
     Epsilon,
     Pass,
     Propagation,
     Relevance,
     Rule,
-    Wish,
-    choices,
+    entries,
     make_plan,
-    preset,
 )
 from xai_sweep.graphs.capture import Captured, capture
 from xai_sweep.models.classifier import Classifier, check_targets, evaluating
@@ -37,8 +37,8 @@ class LRP(Explainer):
     """Relevance of every pixel, propagated from the target's logit layer by layer.
 
     Attributes:
-        rules: which rule where: a list of mappings, the first that matches wins; or the name of a
-            preset (see ``conf/explainer/rules``).
+        rules: which rule applies where: a list of mappings, the first that matches wins;
+            `xai_sweep.config.presets.preset` reads those of ``conf/explainer/rules``.
         batchnorm: ``fuse``, into the convolution or linear layer before it, or behind it where
             that is exact, and otherwise a layer that the rules decide on; ``abs_z``, relevance
             between input and bias by absolute values (Hui and Binder 2019); ``epsilon``, the
@@ -56,7 +56,7 @@ class LRP(Explainer):
     `xai_sweep.explainers.relevance.engine.rules`.
     """
 
-    rules: Any = "default"
+    rules: Any = DEFAULT_RULES
     batchnorm: str = "fuse"
     batchnorm_epsilon: float = 1e-6
     layer: str | None = None
@@ -76,11 +76,9 @@ class LRP(Explainer):
             raise InputError(key, self.batchnorm_epsilon, "must be above 0")
         if self.compile is not None and self.compile < 1:
             raise InputError("explainer.compile", self.compile, "must be at least 1, or null")
-        if isinstance(self.rules, str):
-            object.__setattr__(self, "rules", preset(self.rules))
-        self.wish()
+        self.composite()
 
-    def wish(self) -> Wish:
+    def composite(self) -> Composite:
         """The parameters, checked."""
         handled: Mapping[str, str | Rule] = {
             "fuse": "fuse",
@@ -88,7 +86,7 @@ class LRP(Explainer):
             "epsilon": Epsilon(self.batchnorm_epsilon),
             "identity": Pass(),
         }
-        return Wish(choices(self.rules), handled[self.batchnorm], self.unsupported)
+        return Composite(entries(self.rules), handled[self.batchnorm], self.unsupported)
 
     def bind(self, classifier: Classifier) -> "BoundLRP":
         """See `Explainer.bind`."""
@@ -110,7 +108,7 @@ class BoundLRP:
         if captured not in self._made:
             layer = self.explainer.layer
             stop = None if layer is None else captured.last_spatial(layer)
-            plan = make_plan(captured, self.explainer.wish(), self._bounds(images), stop)
+            plan = make_plan(captured, self.explainer.composite(), self._bounds(images), stop)
             self._made[captured] = Propagation(plan)
         return self._made[captured]
 
