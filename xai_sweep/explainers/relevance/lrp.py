@@ -16,17 +16,17 @@ from xai_sweep.core.parameters import EXECUTION_ONLY
 from xai_sweep.explainers.base import RELEVANCE_RATIO, Explained, Explainer
 from xai_sweep.explainers.memory import Memory
 from xai_sweep.explainers.relevance.engine import (
+    DEFAULT_RULES,
     AbsZ,
     Compiled,
+    Composite,
     Epsilon,
     Pass,
     Propagation,
     Relevance,
     Rule,
-    Wish,
-    choices,
+    entries,
     make_plan,
-    preset,
 )
 from xai_sweep.graphs.capture import capture
 from xai_sweep.models.classifier import Classifier, Normalisation, check_targets, evaluating
@@ -52,8 +52,8 @@ class LRP(Explainer):
     """Relevance of every pixel, propagated from the target's logit layer by layer.
 
     Attributes:
-        rules: which rule applies where: a list of mappings of which the first that matches wins, or
-            the name of a preset (see ``conf/explainer/rules``).
+        rules: which rule applies where: a list of mappings of which the first that matches wins;
+            `xai_sweep.config.presets.preset` reads those of ``conf/explainer/rules``.
         batchnorm: ``fuse``, into the convolution or linear layer before it, or behind it where
             that is exact, and otherwise a layer that the rules decide on; ``abs_z``, relevance
             between input and bias by absolute values (Hui and Binder 2019); ``epsilon``, the
@@ -71,7 +71,7 @@ class LRP(Explainer):
     `xai_sweep.explainers.relevance.engine.rules`.
     """
 
-    rules: Any = "default"
+    rules: Any = DEFAULT_RULES
     batchnorm: BatchNorm = "fuse"
     batchnorm_epsilon: Annotated[float, Gt(0)] = 1e-6
     layer: str | None = None
@@ -85,9 +85,7 @@ class LRP(Explainer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if isinstance(self.rules, str):
-            object.__setattr__(self, "rules", preset(self.rules))
-        self._wish()
+        self._composite()
 
     @override
     def explain(
@@ -141,7 +139,7 @@ class LRP(Explainer):
         def make() -> Propagation:
             stop = None if self.layer is None else captured.last_spatial(self.layer)
             bounds = _bounds(classifier.normalisation, images)
-            return Propagation(make_plan(captured, self._wish(), bounds, stop))
+            return Propagation(make_plan(captured, self._composite(), bounds, stop))
 
         return self._memory.recall(captured, "propagation", make)
 
@@ -181,7 +179,7 @@ class LRP(Explainer):
         )
         return compiled(pixels, targets)
 
-    def _wish(self) -> Wish:
+    def _composite(self) -> Composite:
         """The parameters as the engine takes them, checked."""
         handled: Mapping[BatchNorm, Literal["fuse"] | Rule] = {
             "fuse": "fuse",
@@ -189,7 +187,7 @@ class LRP(Explainer):
             "epsilon": Epsilon(self.batchnorm_epsilon),
             "identity": Pass(),
         }
-        return Wish(choices(self.rules), handled[self.batchnorm], self.unsupported)
+        return Composite(entries(self.rules), handled[self.batchnorm], self.unsupported)
 
 
 def at_image_size(found: Relevance, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k h w"]:
