@@ -20,9 +20,8 @@ from xai_sweep.config.keys import add_schema
 from xai_sweep.config.messages import USER_ERRORS, one_line
 from xai_sweep.core.errors import InputError, SomeFailedError
 from xai_sweep.core.paths import CONF
-from xai_sweep.store.failures import failures
 from xai_sweep.sweep.launching import with_multirun
-from xai_sweep.sweep.packing import SWEEPER, check_retry, quoted
+from xai_sweep.sweep.packing import SWEEPER, check_retry, how_to_compose, quoted
 
 USAGE = """xai-sweep: how robust are explanations of image classifiers?
 
@@ -87,10 +86,9 @@ def retry(results: str, words: list[str]) -> None:
         InputError: there is no such folder, or a word that could change what is computed.
     """
     check_retry(results, words)
-    if not any(word.startswith("plugins=") for word in words):
-        names = dict.fromkeys(name for failed in failures(results) for name in failed.plugins)
-        words = [f"plugins=[{','.join(names)}]", *words]
-    sys.argv[1:] = ["-m", f"results={quoted(results)}", "hydra.sweeper.retry=true", *words]
+    options, words = how_to_compose(results, words)
+    retrying = (f"results={quoted(results)}", "hydra.sweeper.retry=true")
+    sys.argv[1:] = ["-m", *options, *retrying, *words]
     run()
 
 
