@@ -11,16 +11,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytorch_lightning as pl
-from omegaconf import DictConfig
+import torch
 
 from xai_sweep.config.building import build, built_metrics
 from xai_sweep.config.cells import Cell
+from xai_sweep.core.columns import Column
 from xai_sweep.data import ImageFile
 from xai_sweep.data.loader import ImageModule
 from xai_sweep.explainers import Accounted, Explainer, Fittable
+from xai_sweep.metrics import Metric
 from xai_sweep.models import Classifier, load, sample
 from xai_sweep.store.cell_folder import CellFolder
-from xai_sweep.store.manifest import constant_columns, manifest
+from xai_sweep.store.manifest import flat, manifest
 from xai_sweep.store.sharing.lease import Lease, LeaseLostError
 from xai_sweep.store.store import Store
 from xai_sweep.store.writer import CellWriter
@@ -49,7 +51,7 @@ class Shared:
         devices: the devices that share the images, a process each.
         classifier: the network, loaded.
         explainer: the method, fitted if it has to be.
-        notes: what it says of this network.
+        findings: what it found in this network.
     """
 
     group: Group
@@ -57,7 +59,7 @@ class Shared:
     devices: list[int]
     classifier: Classifier
     explainer: Explainer
-    notes: Mapping[str, Any]
+    findings: Mapping[str, Any]
 
 
 def prepare(group: Group, store: Store) -> Shared:
@@ -67,7 +69,7 @@ def prepare(group: Group, store: Store) -> Shared:
         InputError: the network cannot be had or explained, or the device is not there.
     """
     shared = _load(group, store)
-    return replace(shared, notes=_checked(shared.explainer, shared.classifier))
+    return replace(shared, findings=_checked(shared.explainer, shared.classifier))
 
 
 def _load(group: Group, store: Store) -> Shared:
@@ -83,7 +85,7 @@ def _load(group: Group, store: Store) -> Shared:
         identity = next(iter(group.curves.values())).curve.identity
         explainer = fitted(explainer, classifier, group.files, store.root, identity)
     chosen = devices.chosen(trainer, device)
-    return Shared(group, device, chosen, classifier, explainer, notes={})
+    return Shared(group, device, chosen, classifier, explainer, findings={})
 
 
 def compute(
@@ -100,14 +102,17 @@ def compute(
         shared: what the curves have in common.
         sweep: the name of the multirun, or of the single run.
         store: the results folder.
-        curves: all of their cells are computed.
+        curves: all of their cells are computed; they have the same metrics.
         force: leave no image out.
     """
     files = shared.group.files
-    cells = _cells(curves)
-    folders = {place: store.cell(cell.folder) for place, (_, cell) in cells.items()}
-    done = {place: folder.begin(force=force) for place, folder in folders.items()}
-    writers = _writers(shared.group.cfg, sweep, cells, folders, done)
+    pass_ = _Pass(shared, sweep, curves)
+    folders = {place: store.cell(cell.folder) for place, (_, cell) in pass_.cells.items()}
+    done = {
+        place: folder.begin(pass_.entries, pass_.names, force=force)
+        for place, folder in folders.items()
+    }
+    writers = pass_.writers(folders, done)
     start = time.perf_counter()
     ranks = min(len(shared.devices), len(_todo(files, writers)))
     if ranks > 1:
@@ -116,47 +121,98 @@ def compute(
             heed=_counted(writers),
         )
     else:
-        _fill(shared, curves, writers)
+        _fill(pass_, writers)
     seconds = time.perf_counter() - start
     for writer in writers.values():  # before one of them may turn out not to be complete
         writer.flush()
-    for place, (asked, cell) in cells.items():
+    for place, (curve, cell) in pass_.cells.items():
         writer = writers[place]
         with suppress(LeaseLostError):  # another job has taken over, and completes it
             counts = writer.close(expected=len(files))
-            config = asked.configs[cell.folder]
-            of_cell = manifest(cell, config, shared.device, counts, seconds, shared.notes)
-            writer.folder.finish(of_cell, writer.keep_worst)
+            content = manifest(
+                writer.constants,
+                curve=cell.curve.name,
+                request=cell.request,
+                identity=cell.identity,
+                config=curve.configs[cell.folder],
+                metrics=pass_.entries,
+                columns=pass_.columns,
+                unit=curve.transform.parameter.unit,
+                counts=counts,
+                seconds=seconds,
+                device=torch.cuda.get_device_name() if shared.device == "cuda" else "cpu",
+                findings=shared.findings,
+            )
+            writer.folder.finish(content, writer.keep_worst)
 
 
-def _cells(curves: Sequence[RequestedCurve]) -> dict[Place, tuple[RequestedCurve, Cell]]:
-    return {
-        (index, cell.magnitude): (asked, cell)
-        for index, asked in enumerate(curves)
-        for cell in asked.cells
-    }
+class _Pass:
+    """One pass over the images: cells of some curves, measured by the same metrics.
 
+    Args:
+        shared: what the curves have in common.
+        sweep: the name of the multirun, or of the single run.
+        curves: the curves.
+    """
 
-def _writers(
-    cfg: DictConfig,
-    sweep: str,
-    cells: Mapping[Place, tuple[RequestedCurve, Cell]],
-    folders: Mapping[Place, CellFolder],
-    done: Mapping[Place, frozenset[str]],
-) -> dict[Place, CellWriter]:
-    shard_images = cfg.shard_images
-    if cfg.keep_heatmaps == "all":
-        shard_images = min(shard_images, _SHARD_WITH_HEATMAPS)
-    return {
-        place: CellWriter(
-            folders[place],
-            done[place],
-            constant_columns(cell, sweep),
-            shard_images=shard_images,
-            keep_worst=cfg.keep_worst if cfg.keep_heatmaps == "worst" else None,
-        )
-        for place, (_, cell) in cells.items()
-    }
+    def __init__(self, shared: Shared, sweep: str, curves: Sequence[RequestedCurve]) -> None:
+        self.shared = shared
+        self.sweep = sweep
+        self.curves = curves
+        self.entries = curves[0].metrics
+        self.metrics: dict[str, Metric] = built_metrics(self.entries)
+        self.columns: dict[str | None, Sequence[Column]] = {
+            **{name: metric.columns for name, metric in self.metrics.items()},
+            None: shared.explainer.facts,
+        }
+        self.names = {column.name for column in flat(self.columns)}
+        self.cells: dict[Place, tuple[RequestedCurve, Cell]] = {
+            (index, cell.magnitude): (curve, cell)
+            for index, curve in enumerate(curves)
+            for cell in curve.cells
+        }
+
+    def writers(
+        self, folders: Mapping[Place, CellFolder], done: Mapping[Place, frozenset[str]]
+    ) -> dict[Place, CellWriter]:
+        """What takes the rows of each cell."""
+        cfg = self.shared.group.cfg
+        shard_images = cfg.shard_images
+        if cfg.keep_heatmaps == "all":
+            shard_images = min(shard_images, _SHARD_WITH_HEATMAPS)
+        return {
+            place: CellWriter(
+                folders[place],
+                done[place],
+                self._constants(curve, cell),
+                flat(self.columns),
+                metrics=self.entries,
+                shard_images=shard_images,
+                keep_worst=cfg.keep_worst if cfg.keep_heatmaps == "worst" else None,
+            )
+            for place, (curve, cell) in self.cells.items()
+        }
+
+    def _constants(self, curve: RequestedCurve, cell: Cell) -> dict[str, Any]:
+        """The columns that are equal in all rows of a cell."""
+        question = curve.question
+        return {
+            "cell": cell.key,
+            "question": curve.curve.question,
+            "sweep": self.sweep,
+            "data": curve.curve.data,
+            "model": curve.curve.model,
+            "explainer": curve.curve.explainer,
+            "is_control": self.shared.explainer.is_control,
+            "transform": curve.curve.transform,
+            "parameter": curve.curve.parameter,
+            "magnitude": cell.magnitude,
+            "seed": question.seed,
+            "target": question.target,
+            "region": question.region,
+            "region_of": ",".join(f"{each:g}" for each in question.region_of) or "own",
+            "draws": question.draws,
+        }
 
 
 def _todo(files: Sequence[ImageFile], writers: Mapping[Place, CellWriter]) -> list[ImageFile]:
@@ -166,22 +222,22 @@ def _todo(files: Sequence[ImageFile], writers: Mapping[Place, CellWriter]) -> li
 
 
 def _fill(
-    shared: Shared,
-    curves: Sequence[RequestedCurve],
+    pass_: _Pass,
     writers: Mapping[Place, CellWriter],
     ranks: int = 1,
     rank: int = 0,
     after: Callable[[], None] = lambda: None,
 ) -> None:
     """Compute the images that are left; of several processes each its share."""
+    shared = pass_.shared
     cfg, files = shared.group.cfg, shared.group.files
     todo = _todo(files, writers)
     if not todo:
         return
     probe = Probe(
         ObservedSubject(shared.classifier, shared.explainer),
-        [asked.change for asked in curves],
-        built_metrics(curves[0].metrics),
+        [curve.change for curve in pass_.curves],
+        pass_.metrics,
         batch_size=None if cfg.batch_size == "auto" else cfg.batch_size,
         keep_heatmaps=cfg.keep_heatmaps != "none",
     )
@@ -196,7 +252,7 @@ def _fill(
     callbacks: list[pl.Callback] = [HandIn(writers, after)]
     if rank == 0:
         before = len(files) - len(todo)
-        callbacks.append(Progress(_title(curves), len(files), before, ranks))
+        callbacks.append(Progress(_title(pass_.curves), len(files), before, ranks))
     predict(cfg, probe, images, callbacks, shared.devices[:ranks])
 
 
@@ -211,16 +267,17 @@ def _fill_a_part(
     done: Mapping[Place, frozenset[str]],
 ) -> None:
     """What one of several processes does: its share of the images, into shards of its own."""
-    cells = _cells(curves)
+    pass_ = _Pass(_load(group, store), sweep, curves)
     folders = {
-        place: store.cell(cell.folder).every(ranks, rank) for place, (_, cell) in cells.items()
+        place: store.cell(cell.folder).every(ranks, rank)
+        for place, (_, cell) in pass_.cells.items()
     }
-    writers = _writers(group.cfg, sweep, cells, folders, done)
+    writers = pass_.writers(folders, done)
 
     def after() -> None:
         tell({place: lease.images for place, lease in _leases(writers).items()})
 
-    _fill(_load(group, store), curves, writers, ranks, rank, after)
+    _fill(pass_, writers, ranks, rank, after)
     for writer in writers.values():
         writer.flush()
 
@@ -245,7 +302,7 @@ def _leases(writers: Mapping[Place, CellWriter]) -> dict[Place, Lease]:
 def _title(curves: Sequence[RequestedCurve]) -> str:
     """What is computed, for the progress bar: what the curves share stands there once."""
     first = curves[0].curve
-    transforms = ", ".join(dict.fromkeys(asked.curve.transform for asked in curves))
+    transforms = ", ".join(dict.fromkeys(curve.curve.transform for curve in curves))
     return f"{first.model} · {first.explainer} · {textwrap.shorten(transforms, 80)}"
 
 

@@ -4,11 +4,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from xai_sweep.config.cells import Cell, digest
-from xai_sweep.core.errors import InputError
-from xai_sweep.store.cell_folder import CellFolder
+from xai_sweep.store.entries import Entries
 from xai_sweep.store.sharing.turns import turns
 from xai_sweep.store.store import Store
 from xai_sweep.sweep.failure_log import FailureLog
@@ -16,7 +15,7 @@ from xai_sweep.sweep.job import Job
 from xai_sweep.sweep.observing import observers
 from xai_sweep.sweep.plan import plan_curve
 from xai_sweep.sweep.publishing import Publisher
-from xai_sweep.sweep.requests import Group, Nodes, RequestedCurve
+from xai_sweep.sweep.requests import Group, RequestedCurve
 
 if TYPE_CHECKING:
     from xai_sweep.sweep.compute import Shared
@@ -87,9 +86,8 @@ class _GroupRun:
 
     def _portions(self) -> Any:
         cfg = self.group.cfg
-        names = [cell.folder for part in self.parts for cell in part.cells]
-        # Complete cells among them lack metrics.
-        return turns(self.store, names, cfg.lease_seconds, True, CELLS_AT_ONCE)
+        wanted = {cell.folder: part.metrics for part in self.parts for cell in part.cells}
+        return turns(self.store, wanted, cfg.lease_seconds, cfg.force, CELLS_AT_ONCE)
 
     def _in(self, portion: Sequence[str]) -> Iterator[RequestedCurve]:
         for part in self.parts:
@@ -129,9 +127,8 @@ class _GroupRun:
 
         for observer in observers():
             observer.computing([cell for part in parts for cell in part.cells])
-        force = self.group.cfg.force or _extends(parts, self.store)
         try:
-            compute(shared, self.job.sweep, self.store, parts, force=force)
+            compute(shared, self.job.sweep, self.store, parts, force=self.group.cfg.force)
         except Exception as error:
             # A full disk is not the fault of one curve.
             if len(parts) == 1 or isinstance(error, OSError):
@@ -160,12 +157,12 @@ def _unfinished(
     Raises:
         InputError: a complete cell has a metric with other parameters.
     """
-    found: dict[str, tuple[Nodes, list[Cell]]] = {}
+    found: dict[str, tuple[Entries, list[Cell]]] = {}
     for cell in curve.cells:
         folder = store.cell(cell.folder)
-        missing = None if force else _missing(folder, curve.metrics)
+        missing = None if force else folder.missing(curve.metrics)
         if missing is None or missing:
-            metrics = {**_metrics(folder), **curve.metrics}
+            metrics = folder.union(curve.metrics, force)
             found.setdefault(digest(metrics), (metrics, []))[1].append(cell)
     return [
         (curve if metrics == curve.metrics else curve.measured_by(metrics)).only(cells)
@@ -179,37 +176,3 @@ def _passes(parts: Iterable[RequestedCurve]) -> list[list[RequestedCurve]]:
     for part in parts:
         found.setdefault(digest(part.metrics), []).append(part)
     return list(found.values())
-
-
-def _extends(parts: Iterable[RequestedCurve], store: Store) -> bool:
-    """Whether a complete cell is among them."""
-    cells = (store.cell(cell.folder) for part in parts for cell in part.cells)
-    return any(cell.manifest() is not None for cell in cells)
-
-
-def _metrics(folder: CellFolder) -> Nodes:
-    """The metrics of a complete cell; none if it is not complete."""
-    manifest: Any = folder.manifest()
-    if manifest is None:
-        return {}
-    return cast(Nodes, manifest["config"]["metric"])
-
-
-def _missing(folder: CellFolder, wanted: Nodes) -> set[str] | None:
-    """The metrics that a complete cell lacks; None if it is not complete.
-
-    Raises:
-        InputError: it has a metric with other parameters.
-    """
-    if folder.manifest() is None:
-        return None
-    held = _metrics(folder)
-    for name in held.keys() & wanted.keys():
-        for key, value in wanted[name].items():
-            if held[name].get(key) != value:
-                allowed = (
-                    f"{folder.path.name} holds {name} computed with {key}={held[name].get(key)}"
-                )
-                choose = "choose the same, or another results folder"
-                raise InputError(f"metric.{name}.{key}", value, f"{allowed}; {choose}")
-    return wanted.keys() - held.keys()

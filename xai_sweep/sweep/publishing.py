@@ -9,9 +9,10 @@ from omegaconf import OmegaConf
 from xai_sweep.config.building import build
 from xai_sweep.config.names import axes, run_name
 from xai_sweep.core.errors import InputError
-from xai_sweep.report.terminal import FIGURES, draw, draw_side_by_side, say, show, track
-from xai_sweep.results import load as load_rows
-from xai_sweep.results import needed_columns
+from xai_sweep.report.content import load_rows
+from xai_sweep.report.pictures import FIGURES, publish_curve, publish_side_by_side
+from xai_sweep.report.publishing import publish
+from xai_sweep.report.terminal import print_outcome, print_summary
 from xai_sweep.store.failures import forget
 from xai_sweep.store.store import Store
 from xai_sweep.sweep.failure_log import FailureLog
@@ -82,22 +83,22 @@ class Publisher:
     def _publish(self, curve: RequestedCurve) -> None:
         cfg, name = self.group.cfg, curve.curve.name
         cells = [self.store.cell(cell.folder).path for cell in curve.cells]
-        rows = load_rows(cells, needed_columns(curve.metrics))
+        rows = load_rows(cells)
         places: dict[str, object] = {
             "rows": self.store.root / "cells",
             "pictures": self.store.root / FIGURES / name if cfg.pictures else None,
         }
         if name in self._trackers:
-            pictures = draw(self.store.root, name, cfg.strips) if cfg.pictures else {}
+            pictures = publish_curve(self.store.root, name, cfg.strips) if cfg.pictures else {}
             if cfg.side_by_side:
-                pictures |= draw_side_by_side(self.store.root)
-            track(self._trackers[name], rows, pictures, cells)
+                pictures |= publish_side_by_side(self.store.root)
+            publish(self._trackers[name], rows, pictures, cells)
             _refuse_if_all_failed(rows, curve.curve.data)
             tracker = self._trackers.pop(name)
             tracker.finish()
             places["log"] = tracker.location
-        show(rows)
-        say(cells=len(curve.cells), computed=self.computed[name], places=places)
+        print_summary(rows)
+        print_outcome(cells=len(curve.cells), computed=self.computed[name], places=places)
         _refuse_if_all_failed(rows, curve.curve.data)
         self._forget_failures(curve)
         for observer in observers():

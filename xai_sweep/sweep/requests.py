@@ -212,7 +212,7 @@ def requested(
         cells,
         config[metric],
         transform,
-        Question(cfg.seed, cfg.ranks, cfg.target, cfg.region, region_of),
+        Question(cfg.seed, cfg.ranks, cfg.target, cfg.region, region_of, cfg.draws),
         choices=point.choices,
         overrides=(without(SWEEP_KEYS, point.overrides),),
         configs=dict.fromkeys((cell.folder for cell in cells), config),

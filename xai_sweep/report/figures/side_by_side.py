@@ -5,13 +5,13 @@ from collections.abc import Mapping
 import pandas as pd
 from matplotlib.figure import Figure
 
-from xai_sweep.report.figures._canvas import Canvas
-from xai_sweep.report.figures._strip import named, prediction
+from xai_sweep.report.figures.canvas import Canvas
+from xai_sweep.report.figures.strip import named, prediction
 from xai_sweep.store.heatmaps import Heatmaps
 
 
-def side_by_side(shown: Mapping[str, tuple[Heatmaps, pd.DataFrame]]) -> Figure:
-    """Draw one image: a line per setting, with the photo and the K reference heatmaps.
+def plot_side_by_side(shown: Mapping[str, tuple[Heatmaps, pd.DataFrame]]) -> Figure:
+    """Plot one image: a line per setting, with the photo and the K reference heatmaps.
 
     Args:
         shown: by the setting's name, the heatmaps of this one image (see `Heatmaps.select`) and
@@ -25,13 +25,13 @@ def side_by_side(shown: Mapping[str, tuple[Heatmaps, pd.DataFrame]]) -> Figure:
     return _lines(shown, title, f"reference heatmaps in {len(shown)} settings")
 
 
-def representatives(
+def plot_representatives(
     shown: Mapping[str, tuple[Heatmaps, pd.DataFrame]], title: str, subtitle: str
 ) -> Figure:
-    """Draw several images in one setting: a line for each, with the K reference heatmaps.
+    """Plot several images in one setting: a line for each, with the K reference heatmaps.
 
     Args:
-        shown: by what is to stand above the photo, the heatmaps of one image and its rows.
+        shown: by the text above the photo, the heatmaps of one image and its rows.
         title: first line above all.
         subtitle: second line.
 

@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy import ndarray
 
-from xai_sweep.report.figures._figure import shortened
+from xai_sweep.report.figures.files import shortened
 
-# Inches. Positions are computed: an automatic layout of 60 axes takes seconds and drifts.
+# Inches. Positions are computed: an automatic layout of 60 axes takes seconds and is inexact.
 _TILE, _GAP, _TITLE, _HEAD, _BAR, _SIDE = 2.0, 0.14, 0.42, 0.5, 0.09, 0.15
 _FOOT_LINE, _LETTERS_PER_INCH = 0.15, 16
 _BAR_LABELS = 0.75
@@ -19,7 +19,7 @@ _FLIPPED = "#b2182b"
 # A single pixel of a gradient can be ten times larger than all others and would blank the rest.
 _SATURATION = 99
 _FOOTNOTE = (
-    "Red speaks for the class, blue against it. One scale per row, symmetric about zero; "
+    "Red supports the class, blue contradicts it. One scale per row, symmetric about zero; "
     f"the strongest {100 - _SATURATION:g} % of its pixels saturate.",
     "p: the model's probability of the class. Red text: another class than in the clean photo.",
 )
@@ -69,7 +69,7 @@ class Canvas:
     def maps(
         self, line: int, heatmaps: Float[ndarray, "k h w"], titles: list[tuple[str, bool]]
     ) -> None:
-        """The other tiles of a line, in one scale, with titles and whether these are red."""
+        """The other tiles of a line, on one scale; each title says whether it is red."""
         finite = np.abs(heatmaps[np.isfinite(heatmaps)])
         limit = float(np.percentile(finite, _SATURATION)) if finite.size else 0.0
         limit = limit or float(finite.max(initial=0)) or 1.0
@@ -77,9 +77,9 @@ class Canvas:
             zip(heatmaps, titles, strict=True), start=1
         ):
             ax = self._tile(line, column, title, marked=marked)
-            drawn = ax.imshow(heatmap, cmap=self.colours, vmin=-limit, vmax=limit)
+            shown = ax.imshow(heatmap, cmap=self.colours, vmin=-limit, vmax=limit)
         bar = self._axes(line, len(titles) + 1, _BAR)
-        self.figure.colorbar(drawn, cax=bar, ticks=[-limit, 0, limit], format="{x:.2g}")
+        self.figure.colorbar(shown, cax=bar, ticks=[-limit, 0, limit], format="{x:.2g}")
         bar.tick_params(labelsize=7, length=2)
         bar.spines["outline"].set_linewidth(0.4)
 

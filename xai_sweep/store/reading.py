@@ -1,4 +1,4 @@
-"""Stored rows and heatmaps, read back; nothing here knows torch."""
+"""Stored rows, heatmaps and manifests, read back; torch is not needed."""
 
 import functools
 import operator
@@ -6,7 +6,7 @@ import zipfile
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pandas as pd
 import pyarrow as pa
@@ -19,14 +19,20 @@ from xai_sweep.core.errors import InputError
 from xai_sweep.store.atomic import read_json
 from xai_sweep.store.cell_folder import MANIFEST, CellFolder
 from xai_sweep.store.heatmaps import Heatmaps
-from xai_sweep.store.schema import CONSTANT, SCHEMA_VERSION, VERSION_KEY, metric_columns, schema
+from xai_sweep.store.schema import CONSTANT
 from xai_sweep.store.shards import damaged_shards, image_ids, listed_shards
 from xai_sweep.store.store import CELLS, MARKER, check_version
+from xai_sweep.store.uniting import fields_of_manifest, fields_of_shard, united
 
 Filters: TypeAlias = Sequence[tuple[str, str, object]] | ds.Expression
 
 # With these a column has the same type whether or not an image failed.
-_NULLABLE = {pa.int32(): pd.Int32Dtype(), pa.bool_(): pd.BooleanDtype()}
+_NULLABLE = {
+    pa.int8(): pd.Int8Dtype(),
+    pa.int32(): pd.Int32Dtype(),
+    pa.int64(): pd.Int64Dtype(),
+    pa.bool_(): pd.BooleanDtype(),
+}
 
 _DISK = LocalFileSystem()
 
@@ -44,19 +50,21 @@ def load(
 
     Args:
         path: a results folder, the folder of one cell, one parquet file; or several of them.
-        columns: only these, in this order; by default all of `xai_sweep.store.schema`.
+        columns: only these, in this order; by default the spine (`xai_sweep.store.schema.SPINE`)
+            and every column of a metric or explainer that any cell has.
         filters: only rows for which all of ``[(column, operator, value), ...]`` hold, operators
             as in `pandas.read_parquet`; or a pyarrow expression. Files that cannot hold such rows
             are not read.
         unfinished: also the rows that unfinished cells have so far.
 
     Returns:
-        One row per image x magnitude x rank; nullable integers and booleans have the pandas types
-        `Int32` and `boolean`. A metric that one cell has and another has not is NaN there.
+        One row per image x magnitude x draw x rank. Integers and booleans that may be missing have
+        the pandas types `Int32` and `boolean`. A column that one cell has and another has not is
+        NaN there.
 
     Raises:
-        InputError: nothing there, no rows, a column that does not exist, another schema version,
-            or a damaged shard.
+        InputError: no such path, no rows, a column that does not exist or has different types in
+            two cells, another schema version, or a damaged shard.
     """
     paths = [Path(each) for each in ([path] if isinstance(path, str | Path) else path)]
     while True:
@@ -69,22 +77,35 @@ def load(
                 raise
 
 
-def manifests(path: str | Path) -> list[dict[str, object]]:
+def manifests(path: str | Path) -> list[dict[str, Any]]:
     """The manifests of the finished cells of a results folder, or of the one cell.
 
     Raises:
-        InputError: nothing there, another schema version, or a damaged shard.
+        InputError: no such path, another schema version, or a damaged shard.
     """
     return list(finished_cells(path).values())
 
 
-def finished_cells(path: str | Path) -> dict[Path, dict[str, object]]:
+def finished_cells(path: str | Path) -> dict[Path, dict[str, Any]]:
     """The folders of the finished cells of a results folder, or of the one cell; their manifests.
 
     Raises:
-        InputError: nothing there, another schema version, or a damaged shard.
+        InputError: no such path, another schema version, or a damaged shard.
     """
     return {cell: _manifest(cell) for cell in _cells(Path(path)) if (cell / MANIFEST).exists()}
+
+
+def units(path: str | Path) -> dict[str, str]:
+    """The unit of the magnitudes of every question in a results folder, or in one cell.
+
+    Raises:
+        InputError: no such path, another schema version, or a damaged shard.
+    """
+    return {
+        str(content["question"]): str(content["unit"])
+        for content in manifests(path)
+        if "question" in content
+    }
 
 
 def heatmaps(cell: str | Path, image_ids: Collection[str] | None = None) -> Heatmaps | None:
@@ -115,7 +136,7 @@ def heatmap_parts(cell: str | Path) -> Iterator[Heatmaps]:
     """
     if not Path(cell).is_dir():
         raise InputError("path", cell, "the folder of a cell; there is no such folder")
-    for file in CellFolder(Path(cell)).heatmap_files():
+    for file in CellFolder(Path(cell)).heatmaps.all():
         yield _heatmaps(file)
 
 
@@ -135,17 +156,24 @@ class _Source:
 
     Attributes:
         path: the file.
-        metrics: its metric columns; None if only the file itself can tell.
+        fields: its columns beyond the spine; None if only the file itself can tell.
         known: columns that have one value in all of its rows.
     """
 
     path: Path
-    metrics: tuple[str, ...] | None = None
+    fields: tuple[pa.Field, ...] | None = None
     known: tuple[tuple[str, object], ...] = ()
 
-    def columns(self) -> Sequence[str]:
-        """Its metric columns."""
-        return _metrics(self.path) if self.metrics is None else self.metrics
+    def columns(self) -> Sequence[pa.Field]:
+        """Its columns beyond the spine."""
+        if self.fields is not None:
+            return self.fields
+        try:
+            return fields_of_shard(self.path)
+        except InputError:
+            raise
+        except (OSError, ValueError):
+            raise _damaged(self.path, _RECOMPUTE) from None
 
     def fragment(self, layout: ds.ParquetFileFormat) -> ds.Fragment:
         """It, and what a filter can know of it without opening it."""
@@ -157,7 +185,9 @@ class _Source:
 def _read(
     sources: Sequence[_Source], columns: Sequence[str] | None, filters: Filters | None
 ) -> pd.DataFrame:
-    unified = schema(list(dict.fromkeys(name for each in sources for name in each.columns())))
+    unified = united(
+        (each.path if each.fields is None else each.path.parent, each.columns()) for each in sources
+    )
     _check_columns("columns", columns or (), unified)
     if isinstance(filters, Sequence):
         _check_columns("filters", [name for name, *_ in filters], unified)
@@ -173,7 +203,8 @@ def _read(
             raise _damaged(damaged, _RECOMPUTE) from None
         raise
     frame: pd.DataFrame = rows.to_pandas(types_mapper=_NULLABLE.get)
-    return frame
+    complete = [field for field in rows.schema if not field.nullable and field.type in _NULLABLE]
+    return frame.astype({field.name: field.type.to_pandas_dtype() for field in complete})
 
 
 def _sources(path: Path, unfinished: bool) -> list[_Source]:
@@ -184,9 +215,8 @@ def _sources(path: Path, unfinished: bool) -> list[_Source]:
     sources = []
     for cell, manifest in finished.items():
         known = tuple((name, manifest[name]) for name in CONSTANT if name in manifest)
-        metrics = manifest.get("metrics")
-        names = tuple(metrics) if isinstance(metrics, list) else None
-        sources += [_Source(shard, names, known) for shard in listed_shards(cell, manifest)]
+        fields = tuple(fields_of_manifest(manifest))
+        sources += [_Source(shard, fields, known) for shard in listed_shards(cell, manifest)]
     if unfinished:
         rest = [cell for cell in cells if cell not in finished]
         sources += [_Source(shard) for cell in rest for shard in CellFolder(cell).shards()]
@@ -197,7 +227,7 @@ def _sources(path: Path, unfinished: bool) -> list[_Source]:
     return sources
 
 
-def _manifest(cell: Path) -> dict[str, object]:
+def _manifest(cell: Path) -> dict[str, Any]:
     check_version("path", cell, cell / MANIFEST)
     manifest = read_json(cell / MANIFEST)
     if manifest is None:
@@ -207,19 +237,6 @@ def _manifest(cell: Path) -> dict[str, object]:
             return _manifest(cell)
         raise _damaged(damaged[0], _RECOMPUTE)
     return manifest
-
-
-def _metrics(shard: Path) -> list[str]:
-    try:
-        found = pq.read_schema(shard)
-    except (OSError, ValueError):
-        raise _damaged(shard, _RECOMPUTE) from None
-    version = (found.metadata or {}).get(VERSION_KEY, b"none").decode()
-    if version != str(SCHEMA_VERSION):
-        raise InputError(
-            "path", shard, f"rows of schema version {SCHEMA_VERSION}; it holds version {version}"
-        )
-    return metric_columns(found.names)
 
 
 def _heatmaps(file: Path) -> Heatmaps:

@@ -1,4 +1,4 @@
-"""What every picture shares: its texts, and the way to the disk.
+"""What every picture shares: short texts, and how it is written.
 
 Figures are made without pyplot, which would keep each of them in memory until it is closed.
 """
@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 from xai_sweep.store.atomic import replacing
 
 DPI = 120
-UNITS = {"angle": "degrees"}
 
 
 def save(figure: Figure, path: str | Path) -> Path:
@@ -23,7 +22,7 @@ def save(figure: Figure, path: str | Path) -> Path:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as file, warnings.catch_warnings():
-        # A label in a script that the font lacks is drawn as boxes; the picture shows that itself.
+        # A label in a script that the font lacks becomes boxes, which the picture shows.
         warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)
         figure.savefig(file, format="png", dpi=DPI)
     return path
@@ -33,8 +32,3 @@ def shortened(text: object, length: int) -> str:
     """At most `length` printable characters, the last one an ellipsis if some are left out."""
     printable = "".join(sign if sign.isprintable() else "?" for sign in str(text))
     return printable if len(printable) <= length else printable[: length - 1].rstrip(" ,") + "…"
-
-
-def with_unit(parameter: str) -> str:
-    """A parameter as the label of an axis: ``angle [degrees]``."""
-    return f"{parameter} [{UNITS[parameter]}]" if parameter in UNITS else parameter
