@@ -116,7 +116,7 @@ def test_torch_is_not_needed() -> None:
     script = (
         "import sys\n"
         "from xai_sweep.config.keys import add_schema\n"
-        "from xai_sweep.commands.upkeep import grid\n"
+        "from xai_sweep.sweep.plan import grid\n"
         "add_schema()\n"
         "assert len(grid(['magnitude=small', 'explainer=lrp,lime'])) == 8\n"
         "assert 'torch' not in sys.modules\n"

@@ -1,11 +1,26 @@
-"""The names of the null explainers, for pictures and the command line, which know no torch.
+"""Null explainers, known from the yaml folder, for what must not import torch."""
 
-A test holds them against the classes in `xai_sweep.explainers.controls.null`.
-"""
+from functools import cache
 
-CONTROLS = ("constant", "random", "sobel")
+from omegaconf import OmegaConf
+
+from xai_sweep.core.paths import CONF
+
+# Where their classes are.
+_ROOM = "xai_sweep.explainers.controls."
+
+
+@cache
+def controls() -> tuple[str, ...]:
+    """The names of the null explainers, sorted."""
+    files = sorted((CONF / "explainer").glob("*.yaml"))
+    return tuple(
+        file.stem
+        for file in files
+        if str(OmegaConf.load(file).get("_target_", "")).startswith(_ROOM)
+    )
 
 
 def is_control(explainer: str) -> bool:
     """Whether an explainer as it is named in the rows, parameters included, is a null explainer."""
-    return explainer.partition("(")[0] in CONTROLS
+    return explainer.partition("(")[0] in controls()

@@ -96,8 +96,7 @@ class Probe(pl.LightningModule):
             if isinstance(outcome, Failure):
                 for magnitude in change.magnitudes:
                     measured[item.image_id, magnitude] = [
-                        (failed_rows(item, draw, self.ranks, outcome.error), None)
-                        for draw in draws
+                        (failed_rows(item, draw, self.ranks, outcome.error), None) for draw in draws
                     ]
         return [
             Comparison(

@@ -28,10 +28,10 @@ from xai_sweep.store.store import Store
 from xai_sweep.store.writer import CellWriter
 from xai_sweep.study import devices
 from xai_sweep.study.fitting import fitted
-from xai_sweep.study.predicting import HandIn, Place, predict
+from xai_sweep.study.predicting import CellIndex, RowWriter, predict
 from xai_sweep.study.probe import Probe
 from xai_sweep.sweep.observing import ObservedSubject
-from xai_sweep.sweep.processes import in_ranks
+from xai_sweep.sweep.processes import ALONE, Process, in_processes
 from xai_sweep.sweep.progress import Progress
 from xai_sweep.sweep.requests import Group, RequestedCurve
 
@@ -107,26 +107,26 @@ def compute(
     """
     files = shared.group.files
     pass_ = _Pass(shared, sweep, curves)
-    folders = {place: store.cell(cell.folder) for place, (_, cell) in pass_.cells.items()}
+    folders = {index: store.cell(cell.folder) for index, (_, cell) in pass_.cells.items()}
     done = {
-        place: folder.begin(pass_.entries, pass_.names, force=force)
-        for place, folder in folders.items()
+        index: folder.begin(pass_.entries, pass_.names, force=force)
+        for index, folder in folders.items()
     }
     writers = pass_.writers(folders, done)
     start = time.perf_counter()
-    ranks = min(len(shared.devices), len(_todo(files, writers)))
-    if ranks > 1:
-        in_ranks(
-            *(ranks, _fill_a_part, ranks, shared.group, sweep, store, curves, done),
-            heed=_counted(writers),
+    world = min(len(shared.devices), len(_todo(files, writers)))
+    if world > 1:
+        in_processes(
+            *(world, _fill_a_part, shared.group, sweep, store, curves, done),
+            received=_counted(writers),
         )
     else:
         _fill(pass_, writers)
     seconds = time.perf_counter() - start
     for writer in writers.values():  # before one of them may turn out not to be complete
         writer.flush()
-    for place, (curve, cell) in pass_.cells.items():
-        writer = writers[place]
+    for index, (curve, cell) in pass_.cells.items():
+        writer = writers[index]
         with suppress(LeaseLostError):  # another job has taken over, and completes it
             counts = writer.close(expected=len(files))
             content = manifest(
@@ -166,31 +166,31 @@ class _Pass:
             None: shared.explainer.facts,
         }
         self.names = {column.name for column in flat(self.columns)}
-        self.cells: dict[Place, tuple[RequestedCurve, Cell]] = {
+        self.cells: dict[CellIndex, tuple[RequestedCurve, Cell]] = {
             (index, cell.magnitude): (curve, cell)
             for index, curve in enumerate(curves)
             for cell in curve.cells
         }
 
     def writers(
-        self, folders: Mapping[Place, CellFolder], done: Mapping[Place, frozenset[str]]
-    ) -> dict[Place, CellWriter]:
+        self, folders: Mapping[CellIndex, CellFolder], done: Mapping[CellIndex, frozenset[str]]
+    ) -> dict[CellIndex, CellWriter]:
         """What takes the rows of each cell."""
         cfg = self.shared.group.cfg
         shard_images = cfg.shard_images
         if cfg.keep_heatmaps == "all":
             shard_images = min(shard_images, _SHARD_WITH_HEATMAPS)
         return {
-            place: CellWriter(
-                folders[place],
-                done[place],
+            index: CellWriter(
+                folders[index],
+                done[index],
                 self._constants(curve, cell),
                 flat(self.columns),
                 metrics=self.entries,
                 shard_images=shard_images,
                 keep_worst=cfg.keep_worst if cfg.keep_heatmaps == "worst" else None,
             )
-            for place, (curve, cell) in self.cells.items()
+            for index, (curve, cell) in self.cells.items()
         }
 
     def _constants(self, curve: RequestedCurve, cell: Cell) -> dict[str, Any]:
@@ -215,7 +215,7 @@ class _Pass:
         }
 
 
-def _todo(files: Sequence[ImageFile], writers: Mapping[Place, CellWriter]) -> list[ImageFile]:
+def _todo(files: Sequence[ImageFile], writers: Mapping[CellIndex, CellWriter]) -> list[ImageFile]:
     """The images that have no rows yet in one cell at least."""
     finished = frozenset.intersection(*(writer.done for writer in writers.values()))
     return [file for file in files if file.image_id not in finished]
@@ -223,10 +223,9 @@ def _todo(files: Sequence[ImageFile], writers: Mapping[Place, CellWriter]) -> li
 
 def _fill(
     pass_: _Pass,
-    writers: Mapping[Place, CellWriter],
-    ranks: int = 1,
-    rank: int = 0,
-    after: Callable[[], None] = lambda: None,
+    writers: Mapping[CellIndex, CellWriter],
+    process: Process = ALONE,
+    after_batch: Callable[[], None] = lambda: None,
 ) -> None:
     """Compute the images that are left; of several processes each its share."""
     shared = pass_.shared
@@ -234,6 +233,8 @@ def _fill(
     todo = _todo(files, writers)
     if not todo:
         return
+    before = len(files) - len(todo)
+    todo = process.share(todo)
     probe = Probe(
         ObservedSubject(shared.classifier, shared.explainer),
         [curve.change for curve in pass_.curves],
@@ -247,56 +248,55 @@ def _fill(
         batch_size=devices.loaded(shared.device, len(writers), probe.keep_heatmaps)
         if cfg.batch_size == "auto"
         else cfg.batch_size,
+        whole=files,
         workers=devices.workers(len(todo), shared.device) if cfg.workers == "auto" else cfg.workers,
     )
-    callbacks: list[pl.Callback] = [HandIn(writers, after)]
-    if rank == 0:
-        before = len(files) - len(todo)
-        callbacks.append(Progress(_title(pass_.curves), len(files), before, ranks))
-    predict(cfg, probe, images, callbacks, shared.devices[:ranks])
+    callbacks: list[pl.Callback] = [RowWriter(writers, after_batch)]
+    if process.index == 0:
+        callbacks.append(Progress(_title(pass_.curves), len(files), before, process.world))
+    predict(cfg, probe, images, callbacks, shared.devices[process.index])
 
 
 def _fill_a_part(
-    rank: int,
-    tell: Callable[[object], None],
-    ranks: int,
+    process: Process,
+    send: Callable[[object], None],
     group: Group,
     sweep: str,
     store: Store,
     curves: Sequence[RequestedCurve],
-    done: Mapping[Place, frozenset[str]],
+    done: Mapping[CellIndex, frozenset[str]],
 ) -> None:
     """What one of several processes does: its share of the images, into shards of its own."""
     pass_ = _Pass(_load(group, store), sweep, curves)
     folders = {
-        place: store.cell(cell.folder).every(ranks, rank)
-        for place, (_, cell) in pass_.cells.items()
+        index: store.cell(cell.folder).every(process.world, process.index)
+        for index, (_, cell) in pass_.cells.items()
     }
     writers = pass_.writers(folders, done)
 
-    def after() -> None:
-        tell({place: lease.images for place, lease in _leases(writers).items()})
+    def after_batch() -> None:
+        send({index: lease.images for index, lease in _leases(writers).items()})
 
-    _fill(pass_, writers, ranks, rank, after)
+    _fill(pass_, writers, process, after_batch)
     for writer in writers.values():
         writer.flush()
 
 
-def _counted(writers: Mapping[Place, CellWriter]) -> Callable[[int, Any], None]:
-    """Adds up in this process' leases how many images the ranks have computed."""
-    news: dict[int, dict[Place, int]] = {}
+def _counted(writers: Mapping[CellIndex, CellWriter]) -> Callable[[Process, Any], None]:
+    """Adds up in the leases of this process how many images the processes have computed."""
+    latest: dict[Process, dict[CellIndex, int]] = {}
 
-    def heed(rank: int, counts: dict[Place, int]) -> None:
-        news[rank] = counts
-        for place, lease in _leases(writers).items():
-            lease.images = sum(each[place] for each in news.values())
+    def received(process: Process, counts: dict[CellIndex, int]) -> None:
+        latest[process] = counts
+        for index, lease in _leases(writers).items():
+            lease.images = sum(each[index] for each in latest.values())
 
-    return heed
+    return received
 
 
-def _leases(writers: Mapping[Place, CellWriter]) -> dict[Place, Lease]:
-    leases = {place: writer.folder.lease for place, writer in writers.items()}
-    return {place: lease for place, lease in leases.items() if lease is not None}
+def _leases(writers: Mapping[CellIndex, CellWriter]) -> dict[CellIndex, Lease]:
+    leases = {index: writer.folder.lease for index, writer in writers.items()}
+    return {index: lease for index, lease in leases.items() if lease is not None}
 
 
 def _title(curves: Sequence[RequestedCurve]) -> str:

@@ -19,18 +19,17 @@ from PIL import Image
 from xai_sweep.results import heatmaps, manifests
 from xai_sweep.store.cell_folder import CellFolder
 from xai_sweep.store.shards import number
-from xai_sweep.sweep import compute
 
 ROOT = Path(__file__).parents[2]
 # One that does not divide by two.
 IMAGES = 101
-TWO = ("trainer=ddp", "trainer.devices=2")
+TWO = ("trainer=devices", "trainer.devices=2")
 
 
 @pytest.fixture(scope="module")
 def words(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """A small network and small photos; one of them cannot be read."""
-    base = tmp_path_factory.mktemp("ranks")
+    base = tmp_path_factory.mktemp("processes")
     (base / "photos").mkdir()
     for index in range(IMAGES):
         pixels = np.random.default_rng(index).integers(0, 256, (32, 32, 3), dtype=np.uint8)
@@ -54,7 +53,7 @@ def one(words: Sequence[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def shares(cell: Path) -> list[set[str]]:
-    """The images of the shards of even and of odd number, which are those of rank 0 and 1."""
+    """The images of the shards of even and of odd number, which the two processes wrote."""
     found: list[set[str]] = [set(), set()]
     for shard in CellFolder(cell).shards():
         images = pd.read_parquet(shard, columns=["image_id"])["image_id"]
@@ -83,7 +82,7 @@ def test_two_processes_give_the_rows_of_one(
 
 def test_under_a_multirun_each_job_is_done_once(words: Sequence[str], tmp_path: Path) -> None:
     each = ("transform.angle=1", "seed=0,1", "data.limit=5")
-    # A process of its own, as it is this command that a second rank would start again.
+    # A process of its own: it is this command that a process might start again by mistake.
     done = subprocess.run(
         [sys.executable, str(ROOT / "run.py"), "-m", *words, *TWO, *each, f"results={tmp_path}"],
         env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"},
@@ -103,8 +102,8 @@ def children(process: int) -> list[int]:
     ]
 
 
-def ranks_of(process: int) -> list[int]:
-    """The ranks that a job has started: they are forked by a server."""
+def processes_of(process: int) -> list[int]:
+    """The processes that a job has started: they are forked by a server."""
     (server,) = [
         child
         for child in children(process)
@@ -117,7 +116,8 @@ def ranks_of(process: int) -> list[int]:
 @pytest.mark.parametrize(
     ("victim", "signum", "code", "said"),
     [
-        ("a rank", signal.SIGKILL, 2, "was killed by signal 9; the same command computes what is"),
+        ("one", signal.SIGKILL, 2, "process 1 was killed by signal 9; the same command computes"),
+        ("one", signal.SIGTERM, 130, "interrupted: the same command goes on from here"),
         ("the job", signal.SIGKILL, -9, ""),
         ("the job", signal.SIGTERM, 130, "interrupted: the same command goes on from here"),
     ],
@@ -142,14 +142,14 @@ def test_a_process_that_dies_loses_nothing(
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.001)
-    ranks = ranks_of(process.pid)
-    assert len(ranks) == 2
-    os.kill(process.pid if victim == "the job" else ranks[1], signum)
+    processes = processes_of(process.pid)
+    assert len(processes) == 2
+    os.kill(process.pid if victim == "the job" else processes[1], signum)
     _, errors = process.communicate(timeout=300)
     assert process.returncode == code
     assert said in errors
     assert "Traceback" not in errors
-    while any(Path(f"/proc/{rank}").exists() for rank in ranks):
+    while any(Path(f"/proc/{each}").exists() for each in processes):
         assert time.monotonic() < deadline
         time.sleep(0.01)
     assert list(tmp_path.glob("cells/*/_manifest.json")) == []
@@ -160,7 +160,7 @@ def test_a_process_that_dies_loses_nothing(
 
 
 def test_more_processes_than_images(words: Sequence[str], one: Path, tmp_path: Path) -> None:
-    found = rows(tmp_path, *words, "data.limit=2", "trainer=ddp", "trainer.devices=3")
+    found = rows(tmp_path, *words, "data.limit=2", "trainer.devices=3")
     expected = read(one)
     same = [name for name in found.columns if name not in ("cell", "data")]
     few = expected[expected["image_id"].isin(found["image_id"].unique())]
@@ -178,18 +178,48 @@ def test_what_the_user_got_wrong_comes_home(
     assert line.startswith("error: ranks=1001: must be at most")
 
 
-def test_a_second_call_starts_no_processes(
-    words: Sequence[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert call(tmp_path, *words) == 0
+def test_what_is_done_is_not_computed_again(words: Sequence[str], tmp_path: Path) -> None:
+    few = (*words, "data.limit=5")
+    assert call(tmp_path, *few) == 0
+    shards = {path: path.stat().st_mtime_ns for path in tmp_path.glob("cells/*/*.parquet")}
     for cell in (tmp_path / "cells").iterdir():
         (cell / "_manifest.json").unlink()
-    monkeypatch.setattr(compute, "in_ranks", None)
-    assert call(tmp_path, *words, *TWO) == 0
+    assert call(tmp_path, *few, *TWO) == 0
     assert len(list(tmp_path.glob("cells/*/_manifest.json"))) == 2
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("cells/*/*.parquet")} == shards
+
+
+@pytest.mark.parametrize("trainer", ["ddp", "default"])
+def test_the_number_of_devices_is_what_counts(
+    trainer: str, words: Sequence[str], tmp_path: Path
+) -> None:
+    few = (*words, "data.limit=4", f"trainer={trainer}", "trainer.devices=2")
+    assert call(tmp_path, *few) == 0
+    (first, second), _ = (shares(cell) for cell in sorted((tmp_path / "cells").iterdir()))
+    assert (len(first), len(second)) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("trainer.devices=0", "must be auto, a whole number of at least 1, or a list of GPUs"),
+        ("+trainer.strategy=ddp", "must be auto; trainer.devices=N shares a job's images between"),
+        ("+trainer.num_nodes=2", "must be 1; on more machines run more jobs"),
+    ],
+)
+def test_what_processes_cannot_do(
+    word: str,
+    message: str,
+    words: Sequence[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert call(tmp_path, *words, *TWO, word) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
+    assert line.startswith(f"error: {word.lstrip('+')}: {message}")
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
 def test_two_gpus(words: Sequence[str], one: Path, tmp_path: Path) -> None:
-    assert_same_science(rows(tmp_path, *words, "trainer=ddp", "trainer.devices=2"), read(one))
+    assert_same_science(rows(tmp_path, *words, *TWO), read(one))

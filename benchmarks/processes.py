@@ -1,10 +1,10 @@
 """Whether several processes on a CPU are faster than the same cores in one.
 
-    python benchmarks/ranks.py [--images 64] [--processes 2] [--repeats 2] [--explainers lrp ...]
+    python benchmarks/processes.py [--images 64] [--processes 2] [--repeats 2] [--explainers lrp ...]
 
-Both ways are whole jobs on the same photos in turn, with all cores: one process with a thread per
-core, and as many processes as asked with their share of the threads. The first pays for reading,
-rows and shards in one process; the second loads the network once in each. Importing is paid before.
+Both are whole jobs on the same photos, in turn, with all cores: one process with a thread per core,
+and several processes with their share of the threads. The first reads images and writes rows in one
+process; the others each load the network. Importing is not counted.
 """
 
 import argparse
@@ -25,7 +25,7 @@ def compare(
 ) -> dict[str, object]:
     """The same job in one process and in several, in turn."""
     words = (f"explainer={explainer}", "batch_size=4", *ROWS_ONLY)
-    several = ("trainer=ddp", f"trainer.devices={processes}")
+    several = ("trainer=devices", f"trainer.devices={processes}")
     seconds: dict[str, list[float]] = {"one": [], "several": []}
     for turn in range(repeats + 1):
         for name, more in (("one", ()), ("several", several)):
@@ -49,7 +49,7 @@ def compare(
 
 
 def main() -> None:
-    """Measure and write benchmarks/results/ranks.json."""
+    """Measure and write benchmarks/results/processes.json."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
     parser.add_argument("--images", type=int, default=64)
     parser.add_argument("--processes", type=int, default=min(2, os.cpu_count() or 1))
@@ -68,7 +68,7 @@ def main() -> None:
                 for name in given.explainers
             ],
         }
-    target = Path(__file__).parent / "results" / "ranks.json"
+    target = Path(__file__).parent / "results" / "processes.json"
     target.write_text(json.dumps(found, indent=2) + "\n")
     print(json.dumps(found, indent=2))
 
