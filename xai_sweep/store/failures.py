@@ -41,6 +41,7 @@ class Failed:
         traceback: where it happened.
         sweep: the multirun, or the single run.
         plugins: that it used.
+        options: of Hydra, as on the command line.
         host: the machine.
         time: when, in ISO 8601.
     """
@@ -55,6 +56,7 @@ class Failed:
     traceback: str = ""
     sweep: str = ""
     plugins: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
     host: str = field(default_factory=platform.node)
     time: str = field(default_factory=now)
 
@@ -140,7 +142,11 @@ def _read(path: Path) -> Failed | None:
     cells: Any = content["cells"]
     points = tuple(tuple(words) for words in overrides)
     plugins: Any = content.get("plugins", ())
-    known = {"overrides": points, "cells": tuple(cells), "plugins": tuple(plugins)}
+    options: Any = content.get("options", ())
+    known = {
+        **{"overrides": points, "cells": tuple(cells)},
+        **{"plugins": tuple(plugins), "options": tuple(options)},
+    }
     return Failed(**{**content, **known})  # type: ignore[arg-type]
 
 

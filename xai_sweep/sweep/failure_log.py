@@ -26,7 +26,8 @@ class FailureLog:
             raised again.
         stop: a file whose existence makes all jobs of the multirun stop, written at the first
             failure; None if they go on.
-        plugins: that the job uses, without which its points cannot be composed again.
+        plugins: that the job uses.
+        options: see `Job.options`; without either its points cannot be composed again.
     """
 
     def __init__(
@@ -37,11 +38,12 @@ class FailureLog:
         keeps_going: bool,
         stop: Path | None = None,
         plugins: Sequence[str] = (),
+        options: Sequence[str] = (),
     ) -> None:
         self.failed: list[Failed] = []
         self._sweep, self._results = sweep, results
         self._keeps_going, self._stop = keeps_going, stop
-        self._plugins = tuple(plugins)
+        self._plugins, self._options = tuple(plugins), tuple(options)
         self._curves: set[str] = set()
         self._printed: set[str] = set()
 
@@ -65,7 +67,7 @@ class FailureLog:
         try:
             yield
         except Exception as error:
-            what = " ".join(own) or "the defaults"
+            what = " ".join(without(SWEEP_KEYS, own)) or "the defaults"
             self._take(error, what, [without(SWEEP_KEYS, overrides)])
 
     @contextmanager
@@ -110,6 +112,7 @@ class FailureLog:
             traceback="".join(format_exception(error)),
             sweep=self._sweep,
             plugins=self._plugins,
+            options=self._options,
         )
         if self._keeps_going or not is_input:
             self._write(failed)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
@@ -21,6 +22,7 @@ class Job:
         output: the job's own folder.
         overrides: as on the command line.
         several: whether it is one of the jobs of a multirun.
+        options: Hydra's, as on the command line, if the configuration is one of the user's own.
     """
 
     choices: Mapping[str, str]
@@ -28,6 +30,7 @@ class Job:
     output: Path
     overrides: Overrides = ()
     several: bool = False
+    options: Overrides = ()
 
     @classmethod
     def from_hydra(cls) -> "Job":
@@ -46,4 +49,14 @@ class Job:
             output=output,
             overrides=overrides,
             several=several,
+            options=_options(hydra),
         )
+
+
+def _options(hydra: HydraConf) -> Overrides:
+    name = hydra.job.config_name
+    own = [each.path for each in hydra.runtime.config_sources if each.provider == "command-line"]
+    return (
+        *(() if name in (None, "config") else ("--config-name", str(name))),
+        *(("--config-dir", own[0]) if own else ()),
+    )

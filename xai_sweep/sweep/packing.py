@@ -14,6 +14,7 @@ from xai_sweep.config.keys import SAME_CASES, SAME_NETWORK, Decides, keys
 from xai_sweep.config.plugins import split
 from xai_sweep.config.points import Overrides
 from xai_sweep.core.errors import InputError
+from xai_sweep.store.failures import failures
 
 SWEEPER = "hydra_plugins.xai_sweep_packing.PackingSweeper"
 
@@ -127,3 +128,30 @@ def check_retry(results: str, words: Iterable[str]) -> None:
             key, _, value = word.partition("=")
             allowed = "a retry takes only how jobs run: hydra/launcher=..., on_error, cells_per_job"
             raise InputError(key, value, allowed)
+
+
+def how_to_compose(results: str, words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The command line of a retry, on which recorded points mean what they meant.
+
+    Args:
+        results: a results folder.
+        words: of the user, which come first.
+
+    Returns:
+        Options of Hydra, and overrides.
+
+    Raises:
+        InputError: the failures are of several configurations, and the words choose none.
+    """
+    options, overrides = split(words)
+    failed = failures(results)
+    if not any(root(word) == "plugins" for word in overrides):
+        names = dict.fromkeys(name for each in failed for name in each.plugins)
+        overrides += [f"plugins=[{','.join(names)}]"] if names else []
+    chosen = {each.options for each in failed}
+    if options:
+        return [f"--{name}={value}" for name, value in options.items()], overrides
+    if len(chosen) > 1:
+        allowed = "holds failures of several configurations; choose one with --config-name"
+        raise InputError("results", results, allowed)
+    return [word for one in chosen for word in one], overrides

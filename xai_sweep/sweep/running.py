@@ -32,6 +32,7 @@ def run(cfg: DictConfig, job: Job) -> list[Failed]:
         keeps_going=job.several,
         stop=stop,
         plugins=[plugin.name for plugin in plugins.active()],
+        options=job.options,
     )
     groups = Groups()
     if cfg.pack is None:
