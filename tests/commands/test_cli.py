@@ -12,8 +12,8 @@ from harness import FAST, assert_same_science, call, read, rows
 from PIL import Image
 
 from xai_sweep.commands import main as cli
-from xai_sweep.config.root import CONF
 from xai_sweep.core.errors import InputError
+from xai_sweep.core.paths import CONF
 from xai_sweep.results import load
 
 ROOT = Path(__file__).parents[2]
@@ -40,7 +40,7 @@ BAD = [
         ["transform=gaussian_noise", "transform.sigma=-1"],
         "transform.sigma=-1: must be a number of at least 0, or a list of them",
     ),
-    (["data.limit=0"], "data.limit=0: must be a whole number from 1, or null for all"),
+    (["data.limit=0"], "data.limit=0: must be a whole number of at least 1 or null"),
     (["data=folder"], "data.root=null:"),
     (["target=both"], "target=both: must be one of class, rank"),
     (["region=circle"], "region=circle: must be one of mask, rectangle, none"),
@@ -63,7 +63,7 @@ BAD = [
     (["+explainer.foo=3"], "explainer.foo=3: unknown key; allowed: layer, polarity"),
     (["~seed"], "seed=: is needed"),
     (["~transform"], "transform=: must be one of gaussian_noise"),
-    (["data.limit=abc"], "data.limit=abc: must be a whole number or null"),
+    (["data.limit=abc"], "data.limit=abc: must be a whole number of at least 1 or null"),
     (["metric.rmse=3"], "metric.rmse=3: must keep the keys of its yaml"),
     (["trainer.devices=2"], "trainer.devices=2: must be 1"),
     (["explainer._target_=xai_sweep.Nope"], "explainer._target_=xai_sweep.Nope: there is no such"),

@@ -15,12 +15,15 @@ from heatmaps import heatmaps_of
 from networks import CLASSES, NETWORKS, network
 from torch import nn
 
-from xai_sweep.config.root import CONF, build, composed, register
+from xai_sweep.config.building import build
+from xai_sweep.config.keys import add_schema
+from xai_sweep.config.points import composed
 from xai_sweep.core.errors import InputError
+from xai_sweep.core.paths import CONF
 from xai_sweep.explainers import Explained, Explainer
 from xai_sweep.models import Classifier
 
-register()
+add_schema()
 YAMLS = sorted(path.stem for path in (CONF / "explainer").glob("*.yaml"))
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 

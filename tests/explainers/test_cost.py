@@ -12,12 +12,15 @@ from heatmaps import heatmaps_of
 from networks import network
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from xai_sweep.config.root import CONF, build, composed, register
+from xai_sweep.config.building import build
+from xai_sweep.config.keys import add_schema
+from xai_sweep.config.points import composed
+from xai_sweep.core.paths import CONF
 from xai_sweep.explainers import Explainer, FeatureAblation, Lime, Occlusion
 from xai_sweep.models import Classifier
 
 aten = torch.ops.aten
-register()
+add_schema()
 YAMLS = sorted(path.stem for path in (CONF / "explainer").glob("*.yaml"))
 
 

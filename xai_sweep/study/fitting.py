@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from xai_sweep.config.cells import digest
+from xai_sweep.config.cells import OF_A_FIT, digest
 from xai_sweep.core.errors import InputError
 from xai_sweep.data import ImageFile
 from xai_sweep.data.dataset import Images
@@ -19,9 +19,6 @@ from xai_sweep.models.weights import existing
 from xai_sweep.store.atomic import replacing
 
 FITS = "_fits"
-# What decides a fit. All of it is in the key of a cell too.
-_DECIDES = ("model", "explainer", "weights", "data", "numbers")
-
 log = logging.getLogger(__name__)
 
 
@@ -30,7 +27,7 @@ def fitted(
     classifier: Classifier,
     files: Sequence[ImageFile],
     results: Path,
-    science: Mapping[str, Any],
+    identity: Mapping[str, Any],
 ) -> Fittable:
     """The method ready to explain: as it is, from a file, or fitted now.
 
@@ -41,7 +38,7 @@ def fitted(
         classifier: on the device where it will be explained.
         files: the job's images, of which those that cannot be read are left out.
         results: the results folder.
-        science: see `Curve.science`.
+        identity: see `Curve.identity`.
 
     Raises:
         InputError: no image can be read, or the network cannot be captured; or the named file
@@ -50,7 +47,7 @@ def fitted(
     explainer = from_file(explainer)
     if explainer.is_fitted:
         return explainer
-    key = digest({name: science[name] for name in _DECIDES})[:16]
+    key = digest({name: identity[name] for name in OF_A_FIT})[:16]
     path = results / FITS / f"{type(explainer).__name__}-{key}.safetensors"
     if path.exists():
         try:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from typing_extensions import override
 
+from xai_sweep.core.parameters import EXECUTION_ONLY
 from xai_sweep.core.seeds import derive
 from xai_sweep.explainers.base import Explained, Explainer
 from xai_sweep.explainers.perturbation.superpixels import (
@@ -43,7 +44,7 @@ class LimePackage(Explainer):
     seed: int = 0
     segmentation: Segmentation = "quickshift"
     options: Mapping[str, Any] | None = None
-    batch_size: Annotated[int, Ge(1)] = 10
+    batch_size: Annotated[int, Ge(1), EXECUTION_ONLY] = 10
     _find: SuperpixelFinder = field(init=False, repr=False, compare=False)
 
     is_deterministic: ClassVar[bool] = False

@@ -17,6 +17,7 @@ from xai_sweep.core.seeds import streams_for
 from xai_sweep.explainers.base import Explained, Explainer
 from xai_sweep.explainers.memory import Memory
 from xai_sweep.explainers.relevance.engine import (
+    DEFAULT_RULES,
     Dropout,
     Plan,
     Propagation,
@@ -65,7 +66,7 @@ class BLRP(Explainer):
     draws: Annotated[int, Ge(2)] = 50
     rate: Annotated[float, Interval(ge=0, lt=1)] = 0.2
     members: Any = None
-    rules: Any = "default"
+    rules: Any = DEFAULT_RULES
     batchnorm: BatchNorm = "fuse"
     batchnorm_epsilon: Annotated[float, Gt(0)] = 1e-6
     layer: str | None = None

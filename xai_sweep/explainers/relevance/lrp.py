@@ -12,20 +12,21 @@ from torch import Tensor
 from typing_extensions import override
 
 from xai_sweep.core.columns import Column
+from xai_sweep.core.parameters import EXECUTION_ONLY
 from xai_sweep.explainers.base import RELEVANCE_RATIO, Explained, Explainer
 from xai_sweep.explainers.memory import Memory
 from xai_sweep.explainers.relevance.engine import (
+    DEFAULT_RULES,
     AbsZ,
     Compiled,
+    Composite,
     Epsilon,
     Pass,
     Propagation,
     Relevance,
     Rule,
-    Wish,
-    choices,
+    entries,
     make_plan,
-    preset,
 )
 from xai_sweep.graphs.capture import capture
 from xai_sweep.models.classifier import Classifier, Normalisation, check_targets, evaluating
@@ -51,8 +52,8 @@ class LRP(Explainer):
     """Relevance of every pixel, propagated from the target's logit layer by layer.
 
     Attributes:
-        rules: which rule applies where: a list of mappings of which the first that matches wins, or
-            the name of a preset (see ``conf/explainer/rules``).
+        rules: which rule applies where: a list of mappings of which the first that matches wins;
+            `xai_sweep.config.presets.preset` reads those of ``conf/explainer/rules``.
         batchnorm: ``fuse``, into the convolution or linear layer before it, or behind it where
             that is exact, and otherwise a layer that the rules decide on; ``abs_z``, relevance
             between input and bias by absolute values (Hui and Binder 2019); ``epsilon``, the
@@ -70,12 +71,12 @@ class LRP(Explainer):
     `xai_sweep.explainers.relevance.engine.rules`.
     """
 
-    rules: Any = "default"
+    rules: Any = DEFAULT_RULES
     batchnorm: BatchNorm = "fuse"
     batchnorm_epsilon: Annotated[float, Gt(0)] = 1e-6
     layer: str | None = None
     unsupported: Unsupported = "error"
-    compile: Annotated[int, Ge(1)] | None = None
+    compile: Annotated[Annotated[int, Ge(1)] | None, EXECUTION_ONLY] = None
     _memory: Memory = field(default_factory=Memory, init=False, repr=False, compare=False)
 
     conserves: ClassVar[bool] = True
@@ -84,9 +85,7 @@ class LRP(Explainer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if isinstance(self.rules, str):
-            object.__setattr__(self, "rules", preset(self.rules))
-        self._wish()
+        self._composite()
 
     @override
     def explain(
@@ -140,7 +139,7 @@ class LRP(Explainer):
         def make() -> Propagation:
             stop = None if self.layer is None else captured.last_spatial(self.layer)
             bounds = _bounds(classifier.normalisation, images)
-            return Propagation(make_plan(captured, self._wish(), bounds, stop))
+            return Propagation(make_plan(captured, self._composite(), bounds, stop))
 
         return self._memory.recall(captured, "propagation", make)
 
@@ -180,7 +179,7 @@ class LRP(Explainer):
         )
         return compiled(pixels, targets)
 
-    def _wish(self) -> Wish:
+    def _composite(self) -> Composite:
         """The parameters as the engine takes them, checked."""
         handled: Mapping[BatchNorm, Literal["fuse"] | Rule] = {
             "fuse": "fuse",
@@ -188,7 +187,7 @@ class LRP(Explainer):
             "epsilon": Epsilon(self.batchnorm_epsilon),
             "identity": Pass(),
         }
-        return Wish(choices(self.rules), handled[self.batchnorm], self.unsupported)
+        return Composite(entries(self.rules), handled[self.batchnorm], self.unsupported)
 
 
 def at_image_size(found: Relevance, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k h w"]:

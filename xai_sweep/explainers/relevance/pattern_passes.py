@@ -8,10 +8,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from xai_sweep.core.errors import InputError
-from xai_sweep.explainers.relevance.engine import Plan, Propagation
+from xai_sweep.explainers.relevance.engine import Plan, Propagation, Site
+from xai_sweep.explainers.relevance.engine.fast import FactorForm, Factors, ZeroForm
+from xai_sweep.explainers.relevance.engine.forms import fast
 from xai_sweep.explainers.relevance.engine.layers import layout
 from xai_sweep.explainers.relevance.engine.rules import Zero
-from xai_sweep.explainers.relevance.engine.splits import Proportional, Site, Split, Ways
 from xai_sweep.explainers.relevance.engine.steps import Layer
 from xai_sweep.explainers.relevance.patterns import Estimator, Moments
 
@@ -22,21 +23,19 @@ class _Observed(Zero):
 
     moments: Moments | None = None
 
-    def at(self, site: Site) -> Split:
-        assert self.moments is not None
-        return _ObservingSplit(site, self.moments)
 
-
-class _ObservingSplit(Split):
-    def __init__(self, site: Site, moments: Moments) -> None:
+@fast(_Observed)
+class _ObservedForm(FactorForm):
+    def __init__(self, rule: _Observed, site: Site) -> None:
         super().__init__(site)
-        self.moments = moments
+        self.moments = rule.moments
 
-    def ways(self, a: Tensor, z: Tensor, top: Tensor | None, accounts: bool) -> Ways:
+    def factors(self, a: Tensor, z: Tensor, numerator: Tensor | None, accounts: bool) -> Factors:
+        assert self.moments is not None
         self.moments.add(a, z)
-        return Ways((None,))
+        return Factors((None,))
 
-    def back(self, shares: tuple[Tensor, ...], kept: Tensor | None) -> Tensor:
+    def send(self, shares: tuple[Tensor, ...], kept: Tensor | None) -> Tensor:
         raise AssertionError("a fit only runs forward")
 
 
@@ -46,17 +45,15 @@ class _Replaced(Zero):
 
     weight: Tensor | None = None
 
-    def at(self, site: Site) -> Split:
-        assert self.weight is not None
-        return _ReplacedSplit(site, self.weight)
 
+@fast(_Replaced)
+class _ReplacedForm(ZeroForm):
+    def __init__(self, rule: _Replaced, site: Site) -> None:
+        super().__init__(rule, site)
+        assert rule.weight is not None
+        self.weight = rule.weight
 
-class _ReplacedSplit(Proportional):
-    def __init__(self, site: Site, weight: Tensor) -> None:
-        super().__init__(site, 0.0, relative=False)
-        self.weight = weight
-
-    def back(self, shares: tuple[Tensor, ...], kept: Tensor | None) -> Tensor:
+    def send(self, shares: tuple[Tensor, ...], kept: Tensor | None) -> Tensor:
         return self.layer.transpose(shares[0], self.weight, self.site.size)
 
 
@@ -67,19 +64,15 @@ class _Measured(_Replaced):
     growth: dict[str, float] = field(default_factory=dict)
     key: str = ""
 
-    def at(self, site: Site) -> Split:
-        assert self.weight is not None
-        return _MeasuringSplit(site, self)
 
-
-class _MeasuringSplit(_ReplacedSplit):
-    def __init__(self, site: Site, rule: _Measured) -> None:
-        assert rule.weight is not None
-        super().__init__(site, rule.weight)
+@fast(_Measured)
+class _MeasuredForm(_ReplacedForm):
+    def __init__(self, rule: _Measured, site: Site) -> None:
+        super().__init__(rule, site)
         self.rule = rule
 
-    def back(self, shares: tuple[Tensor, ...], kept: Tensor | None) -> Tensor:
-        moved = super().back(shares, kept)
+    def send(self, shares: tuple[Tensor, ...], kept: Tensor | None) -> Tensor:
+        moved = super().send(shares, kept)
         sizes = [float(part.double().square().mean().sqrt()) for part in (moved, shares[0])]
         growth = sizes[0] / sizes[1] if all(sizes) else 1.0
         self.rule.growth[self.rule.key] = growth

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Interval
 
-from xai_sweep.core.parameters import Declared
+from xai_sweep.core.parameters import EXECUTION_ONLY, Declared
 from xai_sweep.explainers.perturbation.superpixels import Segmentation, check_options
 from xai_sweep.explainers.perturbation.surrogates.designs import Design
 from xai_sweep.explainers.perturbation.surrogates.masked import Precision
@@ -59,7 +59,7 @@ class LimeParameters(Declared):
     stderr: Annotated[float, Gt(0)] = 0.1
     max_samples: Annotated[int, Ge(_FIRST_ROUND)] = 8192
     precision: Precision = "float32"
-    samples_at_once: Annotated[int, Ge(1)] | None = None
+    samples_at_once: Annotated[Annotated[int, Ge(1)] | None, EXECUTION_ONLY] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
