@@ -8,6 +8,7 @@ import pytest
 import torch
 from cheap import cheaply
 from fits_first import ready
+from heatmaps import heatmaps_of
 from networks import network
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -57,7 +58,7 @@ def passes(explainer: Explainer, targets: int, count: int = 1) -> float:
     """For an image of the size that the cost is meant for, after whatever is done only once."""
     images = torch.randn(count, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     ranks = torch.arange(targets).expand(count, targets)
-    explain = explainer.bind(Classifier(network("gated")))
+    explain = heatmaps_of(explainer, Classifier(network("gated")))
     explain(images, ranks)
     with Passes() as counted:
         explain(images, ranks)

@@ -65,7 +65,8 @@ class Declared:
         Raises:
             InputError: naming the parameter, its value and what is allowed.
         """
-        types = parameter_types(type(self))  # type: ignore[arg-type]  # subclasses hash
+        cls: type = type(self)
+        types = parameter_types(cls)
         for field in fields(self):  # type: ignore[arg-type]  # subclasses are dataclasses
             if field.init:
                 key = f"{self.group}.{field.name}" if self.group else field.name

@@ -18,11 +18,12 @@ from xai_sweep.config.cells import Cell
 from xai_sweep.core.columns import Column
 from xai_sweep.data import ImageFile
 from xai_sweep.data.loader import ImageModule
-from xai_sweep.explainers import Accounted, Explainer, Fittable
+from xai_sweep.explainers import Explainer, Fittable
 from xai_sweep.metrics import Metric
 from xai_sweep.models import Classifier, load, sample
 from xai_sweep.store.cell_folder import CellFolder
 from xai_sweep.store.manifest import flat, manifest
+from xai_sweep.store.schema import SPINE
 from xai_sweep.store.sharing.lease import Lease, LeaseLostError
 from xai_sweep.store.store import Store
 from xai_sweep.store.writer import CellWriter
@@ -194,9 +195,10 @@ class _Pass:
         }
 
     def _constants(self, curve: RequestedCurve, cell: Cell) -> dict[str, Any]:
-        """The columns that are equal in all rows of a cell."""
+        """Every column, with its value if that is equal in all rows of the cell."""
         question = curve.question
         return {
+            **dict.fromkeys(column.name for column in (*SPINE, *flat(self.columns))),
             "cell": cell.key,
             "question": curve.curve.question,
             "sweep": self.sweep,
@@ -230,11 +232,11 @@ def _fill(
     """Compute the images that are left; of several processes each its share."""
     shared = pass_.shared
     cfg, files = shared.group.cfg, shared.group.files
-    todo = _todo(files, writers)
-    if not todo:
+    left = _todo(files, writers)
+    if not left:
         return
-    before = len(files) - len(todo)
-    todo = process.share(todo)
+    before = len(files) - len(left)
+    todo = process.share(left)
     probe = Probe(
         ObservedSubject(shared.classifier, shared.explainer),
         [curve.change for curve in pass_.curves],
@@ -312,13 +314,10 @@ def _checked(explainer: Explainer, classifier: Classifier) -> dict[str, Any]:
     Raises:
         InputError: the network cannot be explained; names the layer.
     """
-    explain = explainer.bind(classifier)
-    if not isinstance(explain, Accounted):
-        return {}
-    notes = dict(explain.notes(sample(classifier)))
-    for operation in notes.get("unsupported", []):
+    findings = dict(explainer.prepare(classifier, sample(classifier)))
+    for operation in findings.get("unsupported", []):
         print(f"warning: {operation}: passed as input times gradient", file=sys.stderr)
-    return notes
+    return findings
 
 
 def _keep_freed_memory() -> None:

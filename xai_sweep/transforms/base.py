@@ -64,13 +64,14 @@ class Parameter:
         return tuple(sorted({float(number) for number in numbers}))
 
     def _allows(self, number: Any) -> bool:
-        if not isinstance(number, Real) or isinstance(number, bool):
+        if isinstance(number, bool) or not isinstance(number, Real):
             return False
         # NaN, infinity and a whole number too large for a float are all beyond these bounds.
-        if not -sys.float_info.max <= number <= sys.float_info.max:
+        if not -sys.float_info.max <= number <= sys.float_info.max:  # type: ignore[operator]
             return False
-        is_within = self.above < number and self.minimum <= number <= self.maximum
-        return is_within and (float(number).is_integer() or not self.is_whole)
+        value = float(number)
+        is_within = self.above < value and self.minimum <= value <= self.maximum
+        return is_within and (value.is_integer() or not self.is_whole)
 
     def _in_words(self) -> str:
         bounds = [

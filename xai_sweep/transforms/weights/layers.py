@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -64,7 +65,7 @@ def layers_in_order(classifier: Classifier, images: Float[Tensor, "b c h w"]) ->
     return tuple(layers[path] for path in dict.fromkeys(held[one] for one in used if one in held))
 
 
-def has_statistics(module: nn.Module) -> bool:
+def has_statistics(module: nn.Module) -> TypeGuard[_BatchNorm]:
     """Whether this is a batchnorm with running statistics."""
     return isinstance(module, _BatchNorm) and module.running_mean is not None
 

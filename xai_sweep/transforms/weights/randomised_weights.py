@@ -1,9 +1,12 @@
 """The network with some of its layers replaced by noise."""
 
 import copy
+import gc
 import math
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import ClassVar, Literal
 
 import torch
@@ -113,7 +116,7 @@ class _Randomised:
     def _randomised(self, chosen: tuple[Layer, ...], root: int, draw: int) -> Subject:
         key = chosen, root, draw
         if self._last is None or self._last[0] != key:
-            self._last = None  # frees the last network before the next one takes memory
+            self._free()
             classifier = self.subject.classifier
             module = _copied(classifier.module)
             for layer in chosen:
@@ -121,6 +124,21 @@ class _Randomised:
             random = replace(classifier, module=module)
             self._last = key, Subject(random, self.subject.explainer)
         return self._last[1]
+
+    def _free(self) -> None:
+        """Free the last network before the next one takes memory.
+
+        Graphs that were captured of it hold its weights and are cycles, one of another.
+        """
+        if self._last is None:
+            return
+        module = self._last[1].classifier.module
+        weight = weakref.ref(next(chain(module.parameters(), module.buffers())))
+        del module
+        self._last = None
+        for _ in range(3):
+            if weight() is not None:
+                gc.collect()
 
     @torch.no_grad()
     def _randomise(self, module: nn.Module, layer: Layer, root: int, purpose: str) -> None:

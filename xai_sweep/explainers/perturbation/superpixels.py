@@ -5,7 +5,7 @@ import inspect
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -15,6 +15,10 @@ from skimage.segmentation import felzenszwalb, quickshift, slic
 from torch import Tensor
 
 from xai_sweep.core.errors import InputError, unknown_key
+
+Segmentation: TypeAlias = Literal["quickshift", "slic", "felzenszwalb", "grid"]
+# Those that take a number of superpixels.
+CountedSegmentation: TypeAlias = Literal["slic", "grid"]
 
 
 def grid(image: NDArray[np.float64], rows: int = 8, columns: int = 8) -> NDArray[np.int64]:
@@ -30,27 +34,23 @@ _FINDERS: Mapping[str, Callable[..., Any]] = {
     "felzenszwalb": felzenszwalb,
     "grid": grid,
 }
-SEGMENTATIONS = tuple(_FINDERS)
 
-# What the `lime` package asks for unless told otherwise. It also passes a random seed, which
-# scikit-image calls `rng` since 0.21, so that the package drops it and the seed is always 42.
-_USUAL: Mapping[str, Mapping[str, Any]] = {
+# The defaults of the `lime` package. It also passes a random seed under a name that scikit-image
+# no longer knows since 0.21, and then drops it, so that the seed is always scikit-image's 42.
+_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "quickshift": {"kernel_size": 4, "max_dist": 200, "ratio": 0.2, "rng": 42}
 }
-# Photos have 8 bits. Normalising and back leaves an error of 1e-5 levels or less.
+# Photos have 8 bits. Normalising and undoing it leaves an error of 1e-5 levels or less.
 _LEVELS, _NEAR = 255, 1e-3
 _KEPT = 128
 
 
-def check_options(segmentation: str, options: Any) -> None:
-    """Refuse a segmentation that is not there, and parameters that it does not have.
+def check_options(segmentation: Segmentation, options: Any) -> None:
+    """Refuse parameters that a segmentation does not have.
 
     Raises:
         InputError: naming the key.
     """
-    if segmentation not in _FINDERS:
-        allowed = f"must be one of {', '.join(SEGMENTATIONS)}"
-        raise InputError("explainer.segmentation", segmentation, allowed)
     if options is None:
         return
     if not isinstance(options, Mapping):
@@ -62,11 +62,21 @@ def check_options(segmentation: str, options: Any) -> None:
             raise unknown_key(f"explainer.options.{name}", value, known)
 
 
-def as_photo(pixels: Float[Tensor, "c h w"]) -> Float64[np.ndarray, "h w c"]:
-    """An image as the package's user would hand it over: colours in [0, 1], double precision.
+def options_for(segmentation: CountedSegmentation, count: int) -> dict[str, int]:
+    """Options for about so many superpixels.
 
-    Values within a thousandth of an 8-bit level are that level, so an image that was read from a
-    file has the same superpixels as its file, on any device. Grey images get three channels.
+    A grid has as many rows as columns, and so the largest square number that is not above the
+    count; slic decides for itself how many it finds.
+    """
+    side = int(count**0.5)
+    return {"n_segments": count} if segmentation == "slic" else {"rows": side, "columns": side}
+
+
+def as_photo(pixels: Float[Tensor, "c h w"]) -> Float64[np.ndarray, "h w c"]:
+    """An image as a user of the package has it: colours in [0, 1], double precision.
+
+    Values within a thousandth of an 8-bit level become that level, so that an image has the same
+    superpixels as the file that it was read from, on any device. Grey images get three channels.
     """
     exact = pixels.detach().double().cpu()
     levels = (exact * _LEVELS).round()
@@ -79,23 +89,25 @@ def as_photo(pixels: Float[Tensor, "c h w"]) -> Float64[np.ndarray, "h w c"]:
 class SuperpixelFinder:
     """Labels every pixel with its superpixel, numbered from 0 without gaps.
 
-    What was found is remembered for the last images, because the same image is explained again
-    with a second seed.
+    It remembers the superpixels of the last images, because the same image is often explained
+    again, with another seed for example.
 
     Args:
-        segmentation: one of `SEGMENTATIONS`.
-        options: parameters of it that differ from the package's.
+        segmentation: the algorithm.
+        options: parameters that differ from the package's defaults.
     """
 
-    def __init__(self, segmentation: str, options: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, segmentation: Segmentation, options: Mapping[str, Any] | None = None
+    ) -> None:
         self.segmentation = segmentation
-        self.options = {**_USUAL.get(segmentation, {}), **(options or {})}
+        self.options = {**_DEFAULTS.get(segmentation, {}), **(options or {})}
         self._found: OrderedDict[bytes, Int64[np.ndarray, "h w"]] = OrderedDict()
 
     def of_photo(self, photo: Float64[np.ndarray, "h w c"]) -> Int64[np.ndarray, "h w"]:
         """The superpixels of one image, see `as_photo`."""
         key = hashlib.blake2b(repr(photo.shape).encode() + photo.tobytes()).digest()
-        # Taken out and put back last; other threads do the same meanwhile.
+        # Removed, and inserted again at the end; other threads do the same meanwhile.
         found = self._found.pop(key, None)
         if found is None:
             labels = _FINDERS[self.segmentation](photo, **self.options)
@@ -108,7 +120,7 @@ class SuperpixelFinder:
         return found
 
     def __call__(self, pixels: Float[Tensor, "b c h w"]) -> Int64[Tensor, "b h w"]:
-        """The superpixels of images in [0, 1], on the images' device."""
+        """The superpixels of images in [0, 1], in pixel space, on the images' device."""
         photos = [as_photo(image) for image in pixels]
         # scikit-image lets other threads compute meanwhile.
         with ThreadPoolExecutor(torch.get_num_threads()) as threads:
@@ -116,10 +128,11 @@ class SuperpixelFinder:
         return torch.from_numpy(np.stack(found)).to(pixels.device)
 
 
-def moved_labels(labels: Int64[Tensor, "b h w"]) -> Int64[Tensor, "b h w"]:
-    """Labels that were moved: what came from outside (-1) is a superpixel of its own, the last.
+def with_outside(labels: Int64[Tensor, "b h w"]) -> Int64[Tensor, "b h w"]:
+    """Labels that were moved, with the pixels that have no source (-1) as one more superpixel.
 
-    The others keep their numbers, and with them their masks, also if some have left the frame.
+    It is the last one, so that the others keep their numbers, and with these their masks, even
+    where some of them have left the frame.
     """
     last = labels.amax(dim=(1, 2), keepdim=True) + 1
     return torch.where(labels < 0, last, labels)

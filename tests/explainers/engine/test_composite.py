@@ -1,4 +1,4 @@
-"""Which rule where: the first entry that matches wins, and what cannot be is one line."""
+"""Which rule applies where: the first entry that matches, and bad lists are refused in one line."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -9,14 +9,16 @@ import pytest
 import torch
 import torchvision
 from networks import network
+from relevance import propagation
 from torch import nn
 
+from xai_sweep.config.presets import preset, presets
 from xai_sweep.core.errors import InputError
 from xai_sweep.explainers import LRP
-from xai_sweep.explainers.relevance.engine import presets
+from xai_sweep.explainers.relevance.engine import DEFAULT_RULES
 from xai_sweep.models import Classifier
 
-Rules = str | Sequence[Mapping[str, Any]]
+Rules = Sequence[Mapping[str, Any]]
 
 
 @cache
@@ -34,8 +36,8 @@ def vgg(name: str) -> Classifier:
 
 def chosen(classifier: Classifier, rules: Rules, side: int = 32, **rest: Any) -> dict[str, str]:
     """The rule of every layer with weights, sum and pool, by its path."""
-    bound = LRP(rules=rules, **rest).bind(classifier)
-    steps = bound.propagation(torch.zeros(2, 3, side, side)).plan.steps
+    images = torch.zeros(2, 3, side, side)
+    steps = propagation(classifier, images, rules=rules, **rest).plan.steps
     counted = ("conv", "linear", "batchnorm", "add", "pool")
     return {step.path or step.op: step.rule for step in steps if step.op in counted}
 
@@ -56,10 +58,10 @@ TABLE: dict[str, tuple[list[tuple[str, int]], str]] = {
 }
 
 
-@pytest.mark.parametrize("preset", TABLE)
-def test_presets_of_the_thesis(preset: str) -> None:
-    features, classifier = TABLE[preset]
-    found = chosen(vgg("vgg16"), preset)
+@pytest.mark.parametrize("name", TABLE)
+def test_presets_of_the_thesis(name: str) -> None:
+    features, classifier = TABLE[name]
+    found = chosen(vgg("vgg16"), preset(name))
     for number in CONVOLUTIONS:
         rule = next(rule for rule, end in features if number < end)
         assert found[f"features.{number}"] == rule, number
@@ -67,7 +69,7 @@ def test_presets_of_the_thesis(preset: str) -> None:
 
 
 def test_the_preset_of_the_thesis_with_batchnorm() -> None:
-    found = chosen(vgg("vgg16_bn"), "thesis_vgg16_bn")
+    found = chosen(vgg("vgg16_bn"), preset("thesis_vgg16_bn"))
     convolutions = {int(path[9:]): rule for path, rule in found.items() if path[:8] == "features"}
     assert len(convolutions) == 13
     assert convolutions == {number: G if number < 24 else E for number in convolutions}
@@ -78,10 +80,21 @@ def test_the_preset_of_the_thesis_with_batchnorm() -> None:
 FOR_ANY_NETWORK = [name for name in presets() if not name.startswith(("thesis", "calibration"))]
 
 
-@pytest.mark.parametrize("preset", FOR_ANY_NETWORK)
-def test_other_presets_leave_no_layer_out(preset: str) -> None:
-    found = chosen(Classifier(network("in_place")), preset, side=16)
+@pytest.mark.parametrize("name", FOR_ANY_NETWORK)
+def test_other_presets_leave_no_layer_out(name: str) -> None:
+    found = chosen(Classifier(network("in_place")), preset(name), side=16)
     assert {"stem", "block", "head"} <= found.keys()
+
+
+def test_without_configuration_lrp_has_the_default_preset() -> None:
+    assert list(DEFAULT_RULES) == preset("default")
+    assert LRP().composite() == LRP(rules=preset("default")).composite()
+
+
+def test_an_unknown_preset_is_one_line() -> None:
+    line = "^explainer/rules=epsilon_minus: must be one of calibration_0, .*, thesis_vgg16_bn$"
+    with pytest.raises(InputError, match=line):
+        preset("epsilon_minus")
 
 
 ALL = {"rule": "zero"}
@@ -125,19 +138,24 @@ def test_all_matchers_must_hold(entry: dict[str, Any], expected: str) -> None:
 R = "explainer.rules"
 BAD: list[tuple[Any, str]] = [
     ([], f"{R}=[]: must be a list of mappings"),
-    ("nonsense", f"{R}=nonsense: must be a list of rules, or one of calibration_0, "),
+    (
+        "epsilon_plus",
+        f"{R}=epsilon_plus: must be a list of rules; for the preset take "
+        "explainer/rules=epsilon_plus on the command line, in Python "
+        'xai_sweep.config.presets.preset("epsilon_plus")',
+    ),
     ([{"op": "conv"}], f"{R}[0]={{'op': 'conv'}}: must be a mapping with a 'rule', one of zero, "),
     ([{"rule": "gama"}], f"{R}[0].rule=gama: must be one of zero, epsilon, gamma, alpha_beta, "),
     ([{"rule": "gamma", "gama": 1}], f"{R}[0].gama=1: unknown key; did you mean gamma? allowed: "),
-    ([{"rule": "gamma", "gamma": -1}], f"{R}[0].gamma=-1.0: must be at least 0"),
+    ([{"rule": "gamma", "gamma": -1}], f"{R}[0].gamma=-1: must be a number of at least 0"),
     ([{"rule": "gamma", "gamma": "x"}], f"{R}[0].gamma=x: must be a number"),
     ([{"rule": "gamma", "bias": 3}], f"{R}[0].bias=3: must be true or false"),
     (
         [{"rule": "alpha_beta", "alpha": 2, "beta": 2}],
         f"{R}[0].alpha=2.0: must be beta + 1 = 3",
     ),
-    ([ALL, {"rule": "epsilon", "epsilon": 0}], f"{R}[1].epsilon=0.0: must be above 0; for 0 take"),
-    ([{"rule": "epsilon", "epsilon": -1.0}], f"{R}[0].epsilon=-1.0: must be above 0"),
+    ([ALL, {"rule": "epsilon", "epsilon": 0}], f"{R}[1].epsilon=0: must be a number above 0"),
+    ([{"rule": "epsilon", "epsilon": -1.0}], f"{R}[0].epsilon=-1.0: must be a number above 0"),
     ([{**ALL, "op": "convolution"}], f"{R}[0].op=convolution: must be one or a list of conv, "),
     ([{**ALL, "op": []}], f"{R}[0].op=[]: must be one or a list of conv, "),
     ([{**ALL, "path": 3}], f"{R}[0].path=3: must be a glob over module paths"),
@@ -150,7 +168,7 @@ BAD: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize(("rules", "line"), BAD, ids=[line[:48] for _, line in BAD])
-def test_what_cannot_be_is_one_line(rules: Any, line: str) -> None:
+def test_a_bad_list_is_refused_in_one_line(rules: Any, line: str) -> None:
     with pytest.raises(InputError, match=f"^{re.escape(line)}") as caught:
         LRP(rules=rules)
     assert "\n" not in str(caught.value)
@@ -166,15 +184,21 @@ IN_THIS_NETWORK: list[tuple[Any, str]] = [
     (
         [{"op": "conv", "rule": "gamma"}],
         f"{R}=1 entries: leaves the network (pool) without a rule; a last entry without matchers, "
-        "as {rule: zero}, is for all the rest",
+        "such as {rule: zero}, covers all the rest",
     ),
     (
         [{"op": ["linear", "pool"], "rule": "zero"}],
         f"{R}=1 entries: leaves features.0 (conv) without a rule",
     ),
-    ([{"rule": "z_box"}], f"{R}=z_box: is for the layer that reads pixels; features.3 does not"),
-    ([{"rule": "abs_z"}], f"{R}=abs_z: is for a batchnorm; features.0 is none"),
-    ([{"rule": "pass"}], f"{R}=pass: needs one input per output; features.0 has more"),
+    (
+        [{"rule": "z_box"}],
+        f"{R}=z_box: cannot be applied to features.3: it is for the layer that reads the pixels",
+    ),
+    ([{"rule": "abs_z"}], f"{R}=abs_z: cannot be applied to features.0: it is for batchnorm"),
+    (
+        [{"rule": "pass"}],
+        f"{R}=pass: cannot be applied to features.0: it needs one input per output",
+    ),
 ]
 
 
@@ -182,9 +206,8 @@ IN_THIS_NETWORK: list[tuple[Any, str]] = [
     ("rules", "line"), IN_THIS_NETWORK, ids=[line[:48] for _, line in IN_THIS_NETWORK]
 )
 def test_what_does_not_fit_the_network_names_the_layer(rules: Any, line: str) -> None:
-    explain = LRP(rules=rules).bind(Classifier(network("plain")))
     with pytest.raises(InputError, match=f"^{re.escape(line)}") as caught:
-        explain(torch.zeros(1, 3, 16, 16), torch.tensor([[0]]))
+        propagation(Classifier(network("plain")), torch.zeros(1, 3, 16, 16), rules=rules)
     assert "\n" not in str(caught.value)
 
 
