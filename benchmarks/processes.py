@@ -17,7 +17,7 @@ from pathlib import Path
 from common import machine, spread
 from overhead import ROWS_ONLY, job, photos, quiet
 
-from xai_sweep.config.root import register
+from xai_sweep.config.keys import add_schema
 
 
 def compare(
@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--explainers", nargs="*", default=["lrp", "grad_cam"])
     given = parser.parse_args()
-    register()
+    add_schema()
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         data = photos(work / "photos", given.images)

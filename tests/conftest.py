@@ -5,7 +5,7 @@ import pytest
 import torch
 
 if TYPE_CHECKING:
-    from xai_sweep.explainers import Explain
+    from xai_sweep.explainers import Explained
     from xai_sweep.models import Classifier
 
 # A developer's own setting would turn every one-line error into a traceback.
@@ -22,20 +22,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def explained(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Grows by the number of images whenever Grad-CAM is asked."""
+    """Grows by the number of images whenever Grad-CAM explains some."""
     from xai_sweep.explainers import GradCam
 
     sizes: list[int] = []
-    bind = GradCam.bind
+    explain = GradCam.explain
 
-    def counting(self: GradCam, classifier: "Classifier") -> "Explain":
-        explain = bind(self, classifier)
+    def counting(
+        self: GradCam, classifier: "Classifier", images: torch.Tensor, *rest: torch.Tensor
+    ) -> "Explained":
+        sizes.append(len(images))
+        return explain(self, classifier, images, *rest)
 
-        def explain_and_count(images: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor:
-            sizes.append(len(images))
-            return explain(images, *rest)
-
-        return explain_and_count
-
-    monkeypatch.setattr(GradCam, "bind", counting)
+    monkeypatch.setattr(GradCam, "explain", counting)
     return sizes

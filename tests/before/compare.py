@@ -59,7 +59,7 @@ def computed(folder: Path) -> pd.DataFrame:
 
 
 def differences(old: pd.DataFrame, new: pd.DataFrame) -> dict[str, float]:
-    """The largest relative difference of each science column; infinity for any in words or nulls."""
+    """The largest relative difference of each science column; infinity for words or nulls."""
     old = old.rename(columns=RENAMED).sort_values(KEY, ignore_index=True)
     new = new.sort_values(KEY, ignore_index=True)
     assert len(old) == len(new), f"{len(old)} rows before, {len(new)} now"

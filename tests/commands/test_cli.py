@@ -15,8 +15,8 @@ from harness import FAST, assert_same_science, call, read, rows
 from PIL import Image
 
 import xai_sweep
-from xai_sweep.config.root import CONF
 from xai_sweep.core.errors import InputError
+from xai_sweep.core.paths import CONF
 from xai_sweep.results import load
 
 ROOT = Path(__file__).parents[2]

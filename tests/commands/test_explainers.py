@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 
-from xai_sweep.config.root import CONF, build, composed, register
+from xai_sweep.config.building import build
+from xai_sweep.config.keys import add_schema
+from xai_sweep.config.points import composed
+from xai_sweep.core.paths import CONF
 
 HEADINGS = ["deterministic", "signed", "class-sensitive", "conserves", "needs fit", "control"]
 FACTS = [
@@ -17,7 +20,7 @@ FACTS = [
 
 @pytest.fixture(scope="module")
 def expected() -> list[dict[str, Any]]:
-    register()
+    add_schema()
     found = []
     for name in sorted(path.stem for path in (CONF / "explainer").glob("*.yaml")):
         explainer = build(composed([f"explainer={name}"]).explainer)

@@ -9,8 +9,11 @@ from networks import network
 from skimage.filters import sobel
 
 from xai_sweep.commands.words import with_controls
+from xai_sweep.config.building import build
 from xai_sweep.config.controls import controls, is_control
-from xai_sweep.config.root import build, composed, entries, register
+from xai_sweep.config.entries import entries
+from xai_sweep.config.keys import add_schema
+from xai_sweep.config.points import composed
 from xai_sweep.explainers import Constant, Random, Sobel
 from xai_sweep.models import Classifier
 
@@ -18,7 +21,7 @@ TARGETS = torch.tensor([[0, 3], [4, 1]])
 
 
 def test_names_are_those_of_the_classes() -> None:
-    register()
+    add_schema()
     found = {
         name
         for name in entries("explainer")

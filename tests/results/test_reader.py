@@ -18,14 +18,14 @@ from xai_sweep.store.store import Store
 
 
 @pytest.fixture
-def root(tmp_path, make_rows, make_heatmaps):
+def root(tmp_path, make_table, make_heatmaps):
     """Two complete cells, one begun, and all that lies beside rows."""
     store = Store(tmp_path)
     for name, magnitude in (("a", 5.0), ("b", 10.0)):
         cell = store.cell(name)
         cell.begin()
-        cell.write(make_rows(["cat"], magnitude=magnitude), make_heatmaps(["cat"]))
-        cell.write(make_rows(["moon", "page"], failed=["page"], magnitude=magnitude))
+        cell.write(make_table(["cat"], magnitude=magnitude), make_heatmaps(["cat"]))
+        cell.write(make_table(["moon", "page"], failed=["page"], magnitude=magnitude))
         cell.finish({"magnitude": magnitude})
     for file in ("_figures/strip.png", "_jobs/0/config.yaml", "cells/a/_rows-9.parquet.1.tmp"):
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
@@ -34,10 +34,10 @@ def root(tmp_path, make_rows, make_heatmaps):
 
 
 @pytest.fixture
-def begun(root, make_rows):
+def begun(root, make_table):
     cell = Store(root).cell("c")
     cell.begin()
-    cell.write(make_rows(["rocket"], magnitude=20.0))
+    cell.write(make_table(["rocket"], magnitude=20.0))
     return root
 
 
@@ -196,11 +196,11 @@ def test_manifests_are_those_of_finished_cells(begun):
     assert manifests(begun / "cells" / "c") == []
 
 
-def test_heatmaps_of_a_cell_are_merged(root, make_rows, make_heatmaps):
+def test_heatmaps_of_a_cell_are_merged(root, make_table, make_heatmaps):
     cell = Store(root).cell("d")
     cell.begin()
-    cell.write(make_rows(["cat"]), make_heatmaps(["cat"]))
-    cell.write(make_rows(["page", "moon"]), make_heatmaps(["page", "moon"]))
+    cell.write(make_table(["cat"]), make_heatmaps(["cat"]))
+    cell.write(make_table(["page", "moon"]), make_heatmaps(["page", "moon"]))
     kept = heatmaps(cell.path)
     assert kept.image_id == ("cat", "page", "moon")
     expected = make_heatmaps(["cat", "page", "moon"]).new

@@ -11,8 +11,9 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
+from xai_sweep.config.keys import add_schema
 from xai_sweep.config.points import Composer
-from xai_sweep.config.root import CONF, register
+from xai_sweep.core.paths import CONF
 from xai_sweep.models import loading
 from xai_sweep.sweep import compute
 from xai_sweep.sweep import grouping as work
@@ -143,7 +144,7 @@ def test_every_override_survives_being_packed(word: str) -> None:
     ],
 )
 def test_a_point_is_composed_as_hydra_composes_it(words: Overrides) -> None:
-    register()
+    add_schema()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         master = compose("config", return_hydra_config=True)
         composer = Composer(GlobalHydra.instance().config_loader(), master)

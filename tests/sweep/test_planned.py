@@ -9,12 +9,15 @@ import pytest
 from harness import FAST, call
 from hydra import compose, initialize_config_dir
 
+from xai_sweep.config.building import build
 from xai_sweep.config.cells import Cell, asked, make_curve
-from xai_sweep.config.root import CONF, build, entries, register
+from xai_sweep.config.entries import entries
+from xai_sweep.config.keys import add_schema
+from xai_sweep.core.paths import CONF
 from xai_sweep.store.upkeep.status import status
 from xai_sweep.sweep.plan import grid
 
-register()
+add_schema()
 
 
 def asked_by_a_job(*words: str) -> set[tuple[object, ...]]:
@@ -112,9 +115,9 @@ def test_a_real_sweep_is_found_again(tmp_path: Path) -> None:
 def test_torch_is_not_needed() -> None:
     script = (
         "import sys\n"
-        "from xai_sweep.config.root import register\n"
+        "from xai_sweep.config.keys import add_schema\n"
         "from xai_sweep.sweep.plan import grid\n"
-        "register()\n"
+        "add_schema()\n"
         "assert len(grid(['magnitude=small', 'explainer=lrp,lime'])) == 8\n"
         "assert 'torch' not in sys.modules\n"
     )

@@ -76,7 +76,9 @@ def known(words: Sequence[str] = ()) -> list[dict[str, Any]]:
     Args:
         words: as behind ``xai-sweep run``, for example the plugins.
     """
-    from xai_sweep.config.root import build, composed, entries
+    from xai_sweep.config.building import build
+    from xai_sweep.config.entries import entries
+    from xai_sweep.config.points import composed
 
     composed([*words])  # a plugin adds its entries
     found = []

@@ -58,7 +58,7 @@ def main(args: Namespace) -> int:
 
 
 def _found(args: Namespace) -> "Preflight":
-    from xai_sweep.config.root import composed
+    from xai_sweep.config.points import composed
     from xai_sweep.study.preflight import preflight
 
     return preflight(composed(args.words))

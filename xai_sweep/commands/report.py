@@ -19,7 +19,7 @@ def main(args: Namespace) -> int:
     Raises:
         InputError: no folder, or nothing finished in it.
     """
-    from xai_sweep.report.terminal import report_folder
+    from xai_sweep.report.terminal import print_report
 
-    report_folder(args.results)
+    print_report(args.results)
     return 0

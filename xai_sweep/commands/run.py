@@ -12,13 +12,15 @@ from omegaconf import DictConfig
 from xai_sweep.commands.errors import one_line_errors
 from xai_sweep.commands.parsing import Commands, add_command
 from xai_sweep.commands.words import multirun_first, with_controls
+from xai_sweep.config import plugins
+from xai_sweep.config.keys import add_schema
 from xai_sweep.config.messages import USER_ERRORS
-from xai_sweep.config.root import CONF, register
 from xai_sweep.core.errors import SomeFailedError
+from xai_sweep.core.paths import CONF
 from xai_sweep.sweep.launching import with_multirun
 from xai_sweep.sweep.packing import SWEEPER
 
-register()
+add_schema()
 # The error of a single job, which Hydra would print in several lines.
 _errors: list[Exception] = []
 
@@ -79,6 +81,7 @@ def run(words: Sequence[str] | None = None) -> None:
     sys.argv[1:] = multirun_first(with_multirun(with_controls(given)))
     _errors.clear()
     with one_line_errors():
+        plugins.activate_from(sys.argv[1:])
         job()
         for error in _errors:
             raise error

@@ -5,7 +5,7 @@ import os
 import torch
 from omegaconf import DictConfig
 
-from xai_sweep.config.root import plain
+from xai_sweep.config.building import plain
 from xai_sweep.core.errors import InputError
 
 # Images the loader hands over at once: enough to fill the batches of a slow or a fast device,

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from pytorch_lightning.callbacks import BasePredictionWriter
 from typing_extensions import override
 
-from xai_sweep.config.root import build
+from xai_sweep.config.building import build
 from xai_sweep.data.loader import ImageModule
 from xai_sweep.store.writer import CellWriter
 from xai_sweep.study.devices import kind

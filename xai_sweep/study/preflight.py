@@ -9,12 +9,13 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from xai_sweep.config.root import build
+from xai_sweep.config.building import build
 from xai_sweep.core.errors import InputError
-from xai_sweep.explainers import LRP
-from xai_sweep.explainers.base import Accounted, Explainer
+from xai_sweep.explainers import LRP, Fittable
+from xai_sweep.explainers.base import Explainer
 from xai_sweep.explainers.relevance.engine import Propagation
 from xai_sweep.models import load, sample
+from xai_sweep.study.fitting import from_file
 from xai_sweep.study.subject import Subject
 
 
@@ -66,6 +67,8 @@ def preflight(cfg: DictConfig) -> Preflight:
         InputError: the model or the explainer cannot be had.
     """
     explainer: Explainer = build(cfg.explainer)
+    if isinstance(explainer, Fittable):
+        explainer = from_file(explainer)
     classifier = load(build(cfg.model))
     images = sample(classifier)
     operations: tuple[Operation, ...] = ()
@@ -73,13 +76,11 @@ def preflight(cfg: DictConfig) -> Preflight:
     try:
         if isinstance(explainer, LRP):
             # All operations without a rule are listed; a run would stop at the first.
-            operations = _operations(
-                replace(explainer, unsupported="gradient").bind(classifier).propagation(images)
-            )
-        explain = explainer.bind(classifier)
-        findings = dict(explain.notes(images)) if isinstance(explain, Accounted) else {}
+            forgiving = replace(explainer, unsupported="gradient")
+            operations = _operations(forgiving.propagation(classifier, images))
+        findings = dict(explainer.prepare(classifier, images))
         if isinstance(explainer, LRP):
-            memory = _kept(explainer.bind(classifier).propagation(images), images)
+            memory = _kept(explainer.propagation(classifier, images), images)
         targets = min(cfg.ranks, classifier.module(images).shape[1])
         cost = _forwards(Subject(classifier, explainer), images, targets)
     except InputError as error:

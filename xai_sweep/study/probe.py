@@ -94,10 +94,10 @@ class Probe(pl.LightningModule):
                     measured[case.item.image_id, magnitude].append(found)
         for item, outcome in outcomes:
             if isinstance(outcome, Failure):
-                failed = [
-                    (failed_rows(item, draw, self.ranks, outcome.error), None) for draw in draws
-                ]
-                measured |= {(item.image_id, at): failed for at in change.magnitudes}
+                for magnitude in change.magnitudes:
+                    measured[item.image_id, magnitude] = [
+                        (failed_rows(item, draw, self.ranks, outcome.error), None) for draw in draws
+                    ]
         return [
             Comparison(
                 item.image_id,
