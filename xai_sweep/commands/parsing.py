@@ -10,6 +10,11 @@ from xai_sweep.commands.words import MULTIRUN
 from xai_sweep.core.errors import InputError, unknown_key
 
 PROGRAM = "xai-sweep"
+# Hydra's own, which commands that take the words of a run take too.
+_CONFIGURATION = {
+    "--config-dir": "a folder of yaml files of your own",
+    "--config-name": "a configuration in that folder, in place of config.yaml",
+}
 
 Main = Callable[[argparse.Namespace], int]
 
@@ -96,6 +101,8 @@ def add_command(
         allow_abbrev=False,
         **options,
     )
+    for option, meaning in _CONFIGURATION.items() if takes_words else ():
+        parser.add_option(option, help=meaning)
     parser.set_defaults(main=main, parser=parser, takes_words=takes_words, words=[])
     return parser
 
@@ -135,5 +142,10 @@ def parse(
             raise unknown_key(option, value, arguments.parser.option_names)
     if left and not arguments.takes_words:
         raise InputError(name, given, usage)
-    arguments.words = [*arguments.words, *left]
+    given_options = {
+        option: getattr(arguments, option.removeprefix("--").replace("-", "_"), None)
+        for option in _CONFIGURATION
+    }
+    chosen = [f"{option}={value}" for option, value in given_options.items() if value]
+    arguments.words = [*chosen, *arguments.words, *left]
     return arguments
