@@ -249,6 +249,12 @@ def test_the_version(say: Callable[..., Any]) -> None:
         ),
         (["wandb-sync", "--unfinished"], "wandb-sync=--unfinished: must be xai-sweep wandb-sync "),
         (["run", "transfrom=rotation"], "transfrom=rotation: unknown key; did you mean transform?"),
+        (["run", "--fly=high", "seed=3"], "--fly=high: unknown option; xai-sweep run --help lists"),
+        (["run", "seed=3", "--config-name"], "--config-name/-cn=: expected one argument"),
+        (
+            ["wandb-sync", "nowhere", "--config-dir=x"],
+            "--config-dir=x: unknown key; allowed: --",
+        ),
     ],
 )
 def test_what_the_console_script_refuses(

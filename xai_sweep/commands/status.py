@@ -50,7 +50,7 @@ def add_parser(commands: Commands) -> None:
         "done, running, failed and missing cells of a sweep",
         main,
         details=_DETAILS,
-        takes_words=True,
+        composes=True,
     )
     parser.add_argument("results", metavar="RESULTS", help="a results folder")
     parser.add_argument("words", nargs="*", metavar="key=value", help="the words of the sweep")
