@@ -15,14 +15,15 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from xai_sweep.config.cells import digest
+from xai_sweep.config.keys import Decides, keys
 from xai_sweep.core.errors import InputError
-from xai_sweep.report.terminal import FIGURES
+from xai_sweep.report.pictures import FIGURES
 from xai_sweep.results import finished_cells, heatmap_parts, heatmaps, load
 from xai_sweep.statistics.submodular_pick import explanation_matrix, submodular_pick
 from xai_sweep.store.heatmaps import Heatmaps
 
 # What the heatmap of a clean image does not depend on.
-_OF_COUNTERPARTS = ("transform", "metric", "target", "region", "region_of")
+_OF_COUNTERPARTS = keys(Decides.CELL, Decides.CURVE)
 
 
 @dataclass(frozen=True)
@@ -144,9 +145,9 @@ def _settings(
 
 
 def _key(manifest: Mapping[str, object]) -> str:
-    science = manifest["science"]
-    assert isinstance(science, dict)
-    return digest({name: each for name, each in science.items() if name not in _OF_COUNTERPARTS})
+    identity = manifest["identity"]
+    assert isinstance(identity, dict)
+    return digest({name: each for name, each in identity.items() if name not in _OF_COUNTERPARTS})
 
 
 def _spelled(value: object) -> str:
@@ -186,7 +187,7 @@ def _picked(
         PickedImage(
             names[index],
             str(facts.loc[names[index]]["label_ref"]),
-            float(facts.loc[names[index]]["prob_ref"]),
+            float(str(facts.loc[names[index]]["prob_ref"])),
             float(gain),
             float(coverage),
         )
@@ -222,4 +223,4 @@ def _plot(setting: Setting, rows: pd.DataFrame, cells: Iterable[Path]) -> None:
             found |= {name: kept.select([at]) for at, name in enumerate(kept.image_id)}
     shown = {name: (found[name], rows[rows["image_id"] == name]) for name in names}
     title = f"{len(names)} representative images"
-    figures.save(figures.representatives(shown, title, setting.title), setting.picture)
+    figures.save(figures.plot_representatives(shown, title, setting.title), setting.picture)

@@ -13,13 +13,15 @@ from xai_sweep.config.keys import SAME_CASES, Decides, check, groups, keys
 from xai_sweep.config.points import Point
 from xai_sweep.core.errors import InputError
 from xai_sweep.data import ImageFile, ImageSet, fingerprint
+from xai_sweep.data.base import require_annotations
 from xai_sweep.explainers import Explainer
+from xai_sweep.metrics import Need
 from xai_sweep.models import ModelSource
 from xai_sweep.study.question import Change, Question
 from xai_sweep.sweep.packing import SWEEP_KEYS, without
 from xai_sweep.transforms import Transform
 
-Images = tuple[Sequence[ImageFile], str]
+Images = tuple[ImageSet, Sequence[ImageFile], str]
 Nodes = Mapping[str, Mapping[str, Any]]
 
 
@@ -156,8 +158,11 @@ class Groups:
         if data not in self._images:
             images: ImageSet = build(cfg.data)
             found = images.files()
-            self._images[data] = found, fingerprint(found)
-        files, content = self._images[data]
+            self._images[data] = images, found, fingerprint(found)
+        images, files, content = self._images[data]
+        for name, node in cfg.metric.items():
+            if Need.ANNOTATION in target(node).needs:
+                require_annotations(images, str(name), point.choices["data"])
         source = self._sources[model]
         weights = source.identity() | self._explainers[explainer].identity()
         curve = requested(point, config, weights=weights, data=content)
