@@ -47,7 +47,7 @@ class PackingSweeper(BasicSweeper):
             SomeFailedError: what the name says; all the rest was computed.
         """
         from xai_sweep.config.root import check_sweep
-        from xai_sweep.report.terminal import conclude
+        from xai_sweep.report.terminal import raise_failures
         from xai_sweep.store.failures import STOPPED, failures, forget_retried
         from xai_sweep.sweep.packing import jobs
 
@@ -67,7 +67,7 @@ class PackingSweeper(BasicSweeper):
         if not stopped:
             forget_retried(results, before, failed)
         if failed:
-            conclude(failed, results, stopped=stopped)
+            raise_failures(failed, results, stopped=stopped)
         return returns
 
     def _grid(self, arguments: list[str]) -> list["Overrides"]:

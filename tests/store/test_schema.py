@@ -21,7 +21,42 @@ from xai_sweep.store.schema import (
     table,
 )
 
-SPINE = ["cell", "question", "sweep", "image_id", "image_path", "label_true", "data", "model", "explainer", "is_control", "transform", "parameter", "magnitude", "seed", "target", "region", "region_of", "draws", "draw", "rank", "class_ref", "label_ref", "prob_ref", "class_new", "label_new", "prob_new", "prob_ref_new", "class_explained", "flipped", "image_distance", "logit_distance", "valid_fraction", "finite", "error"]
+SPINE = [
+    "cell",
+    "question",
+    "sweep",
+    "image_id",
+    "image_path",
+    "label_true",
+    "data",
+    "model",
+    "explainer",
+    "is_control",
+    "transform",
+    "parameter",
+    "magnitude",
+    "seed",
+    "target",
+    "region",
+    "region_of",
+    "draws",
+    "draw",
+    "rank",
+    "class_ref",
+    "label_ref",
+    "prob_ref",
+    "class_new",
+    "label_new",
+    "prob_new",
+    "prob_ref_new",
+    "class_explained",
+    "flipped",
+    "image_distance",
+    "logit_distance",
+    "valid_fraction",
+    "finite",
+    "error",
+]
 
 
 def test_declared_columns_follow_the_spine() -> None:

@@ -108,9 +108,9 @@ def main() -> None:
             print(USAGE)
         case ["report", results]:
             with one_line_errors():
-                from xai_sweep.report.terminal import report_folder
+                from xai_sweep.report.terminal import print_report
 
-                report_folder(results)
+                print_report(results)
         case ["representatives", results, *words]:
             with one_line_errors():
                 from xai_sweep.commands.representatives import representatives

@@ -13,10 +13,10 @@ from rich.table import Table
 
 from xai_sweep.config.cells import digest
 from xai_sweep.core.errors import InputError, unknown_key
-from xai_sweep.report.terminal import FIGURES
-from xai_sweep.results import finished_cells, heatmap_parts, heatmaps, load
+from xai_sweep.report.pictures import FIGURES
 from xai_sweep.statistics.submodular_pick import Pick, explanation_matrix, submodular_pick
 from xai_sweep.store.heatmaps import Heatmaps
+from xai_sweep.store.reading import finished_cells, heatmap_parts, heatmaps, load
 
 FILTERS = ("data", "model", "explainer", "transform", "magnitude", "seed")
 # Images to pick, the rank whose heatmap counts, cells along a side of the grid and of an image.
@@ -103,7 +103,7 @@ def _settings(
 
 
 def _key(manifest: Mapping[str, object]) -> str:
-    science = manifest["science"]
+    science = manifest["identity"]
     assert isinstance(science, dict)
     return digest({name: value for name, value in science.items() if name not in _OF_COPIES})
 
@@ -176,7 +176,9 @@ def _draw(
         if kept is not None:
             found |= {name: kept.select([at]) for at, name in enumerate(kept.image_id)}
     shown = {name: (found[name], rows[rows["image_id"] == name]) for name in names}
-    figure = plots.representatives(shown, f"{len(names)} representative images", _title(manifest))
+    figure = plots.plot_representatives(
+        shown, f"{len(names)} representative images", _title(manifest)
+    )
     words = re.sub(r"[^A-Za-z0-9_.-]+", "_", f"{manifest['model']}-{manifest['explainer']}")
     name = f"representatives-{words[:120]}-{_key(manifest)[:12]}.png"
     return plots.save(figure, results / FIGURES / name)

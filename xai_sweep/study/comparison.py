@@ -98,6 +98,8 @@ def _who(file: ImageFile, rank: int) -> dict[str, Any]:
         "image_id": file.image_id,
         "image_path": str(file.path),
         "label_true": file.label,
+        "draw": 0,
+        "error": None,
         "rank": rank,
     }
 

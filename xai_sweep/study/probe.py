@@ -161,10 +161,13 @@ class Probe(pl.LightningModule):
             "class_new": classes_new,
             "prob_new": probabilities.gather(1, classes_new),
             "prob_ref_new": probabilities.gather(1, targets_ref),
+            "class_explained": targets,
+            "image_distance": self._distance(images, copies)[:, None].expand_as(targets),
+            "logit_distance": torch.full_like(prob_ref, torch.nan),
             "flipped": (classes_new[:, :1] != targets_ref[:, :1]).expand_as(targets),
             **{name: measured[name] for name in self.metrics},
-            "rmse_interpolation": floor,
-            "rmse_sampling": torch.stack([image.sampling for image in clean]),
+            "rmse_there_and_back": floor,
+            "rmse_second_draw": torch.stack([image.sampling for image in clean]),
             "valid_fraction": region.double().mean(dim=(1, 2))[:, None].expand_as(targets),
             "finite": largest(heatmaps).isfinite() & largest(references).isfinite(),
             **health,
@@ -213,6 +216,11 @@ class Probe(pl.LightningModule):
         if isinstance(transform, Geometric):
             return transform.move_labels(segments, magnitudes)
         return segments
+
+    def _distance(self, images: Tensor, copies: Tensor) -> Tensor:
+        pixels = self.classifier.normalisation.to_pixels
+        moved = (pixels(copies) - pixels(images)).double().flatten(1)
+        return torch.linalg.vector_norm(moved, dim=1)
 
     def _best(self, probabilities: Float[Tensor, "b classes"]) -> Int64[Tensor, "b k"]:
         classes = probabilities.shape[1]

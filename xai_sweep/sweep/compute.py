@@ -11,16 +11,20 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytorch_lightning as pl
-from omegaconf import DictConfig
+import torch
+from omegaconf import DictConfig, OmegaConf
 
-from xai_sweep.config.cells import Cell
+from xai_sweep.config.cells import Cell, digest
+from xai_sweep.config.cells import asked as asked_of
+from xai_sweep.config.controls import is_control
 from xai_sweep.config.root import build
+from xai_sweep.core.columns import Column
 from xai_sweep.data import ImageFile
 from xai_sweep.data.loader import ImageModule
 from xai_sweep.explainers import Accounted, Explainer, Fittable
 from xai_sweep.models import Classifier, load, sample
 from xai_sweep.store.cell_folder import CellFolder
-from xai_sweep.store.manifest import constant_columns, manifest
+from xai_sweep.store.manifest import flat, manifest
 from xai_sweep.store.sharing.lease import Lease, LeaseLostError
 from xai_sweep.store.store import Store
 from xai_sweep.store.writer import CellWriter
@@ -100,7 +104,9 @@ def compute(
     files = shared.group.files
     cells = _cells(curves)
     folders = {place: store.cell(cell.folder) for place, (_, cell) in cells.items()}
-    done = {place: folder.begin(force=force) for place, folder in folders.items()}
+    entries, given = _metrics(shared.group.cfg), _columns(shared.group.cfg)
+    names = {column.name for column in flat(given)}
+    done = {place: folder.begin(entries, names, force=force) for place, folder in folders.items()}
     writers = _writers(shared.group.cfg, sweep, cells, folders, done)
     start = time.perf_counter()
     ranks = min(len(shared.devices), len(_todo(files, writers)))
@@ -118,8 +124,20 @@ def compute(
         writer = writers[place]
         with suppress(LeaseLostError):  # another job has taken over, and completes it
             counts = writer.close(expected=len(files))
-            config = asked.configs[cell.folder]
-            of_cell = manifest(cell, config, shared.device, counts, seconds, shared.notes)
+            of_cell = manifest(
+                writer.constants,
+                curve=cell.curve.name,
+                asked=asked_of(cell.science),
+                identity=cell.science,
+                config=asked.configs[cell.folder],
+                metrics=entries,
+                columns=given,
+                unit=asked.transform.unit,
+                counts=counts,
+                seconds=seconds,
+                device=torch.cuda.get_device_name() if shared.device == "cuda" else "cpu",
+                findings=shared.notes,
+            )
             writer.folder.finish(of_cell, writer.keep_worst)
 
 
@@ -145,11 +163,57 @@ def _writers(
         place: CellWriter(
             folders[place],
             done[place],
-            constant_columns(cell, sweep),
+            _constants(cell, sweep),
+            flat(_columns(cfg)),
             shard_images=shard_images,
             keep_worst=cfg.keep_worst if cfg.keep_heatmaps == "worst" else None,
+            metrics=_metrics(cfg),
         )
         for place, (_, cell) in cells.items()
+    }
+
+
+def _metrics(cfg: DictConfig) -> dict[str, Any]:
+    return OmegaConf.to_container(cfg.metric, resolve=True)  # type: ignore[return-value]
+
+
+_FLOORS = ("rmse_there_and_back", "rmse_second_draw")
+_FACTS = (
+    *(Column(name, f"The {name}.") for name in ("relevance_ratio", "bias_share")),
+    *(Column(name, f"The {name}.") for name in ("stabilizer_share", "surrogate_r2")),
+    Column("num_samples", "The num_samples.", "int32"),
+    Column("coefficient_stderr", "The coefficient_stderr."),
+)
+
+
+def _columns(cfg: DictConfig) -> dict[str | None, tuple[Column, ...]]:
+    own: dict[str | None, tuple[Column, ...]] = {
+        str(name): (Column(str(name), f"Metric `{name}`."),) for name in cfg.metric
+    }
+    floors = tuple(Column(name, f"The {name}.") for name in _FLOORS)
+    return own | {None: (*floors, *_FACTS)}
+
+
+def _constants(cell: Cell, sweep: str) -> dict[str, Any]:
+    curve, science = cell.curve, cell.science
+    region_of = science["region_of"]
+    return {
+        **dict.fromkeys(column.name for column in _FACTS),
+        "cell": cell.key,
+        "question": digest(curve.science)[:16],
+        "sweep": sweep,
+        "data": curve.data,
+        "model": curve.model,
+        "explainer": curve.explainer,
+        "is_control": is_control(curve.explainer),
+        "transform": curve.transform,
+        "parameter": curve.parameter,
+        "magnitude": cell.magnitude,
+        "seed": science["seed"],
+        "target": science["target"],
+        "region": science["region"],
+        "region_of": ",".join(f"{each:g}" for each in region_of) or "own",
+        "draws": 1,
     }
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from omegaconf import OmegaConf
@@ -14,9 +14,10 @@ from xai_sweep.config.cells import Cell
 from xai_sweep.config.names import axes, run_name
 from xai_sweep.config.root import build
 from xai_sweep.core.errors import InputError
-from xai_sweep.report.terminal import FIGURES, draw, draw_side_by_side, say, show, track
-from xai_sweep.results import load as load_rows
-from xai_sweep.results import needed_columns
+from xai_sweep.report.content import load_rows
+from xai_sweep.report.pictures import FIGURES, publish_curve, publish_side_by_side
+from xai_sweep.report.publishing import publish
+from xai_sweep.report.terminal import print_outcome, print_summary
 from xai_sweep.store.failures import forget
 from xai_sweep.store.sharing.turns import turns
 from xai_sweep.store.store import Store
@@ -42,7 +43,7 @@ def compute_group(group: Group, job: Job, notes: Notes) -> None:
         store = Store(Path(group.cfg.results))
         for asked in curves:
             register(store.root, asked.cells, len(group.files))
-        missing = {asked.curve.name: _missing(asked, store, force) for asked in curves}
+        missing = {asked.curve.name: _missing(asked, group, store, force) for asked in curves}
     if any(map(notes.is_bad, curves)):
         return
     desk = _Desk(group, store, job, notes)
@@ -50,12 +51,12 @@ def compute_group(group: Group, job: Job, notes: Notes) -> None:
         if not missing[asked.curve.name]:
             desk.hand_in(asked)
     waiting = [asked.only(cells) for asked in curves if (cells := missing[asked.curve.name])]
-    names = [cell.folder for asked in waiting for cell in asked.cells]
+    wanted = {cell.folder: _metrics(group) for asked in waiting for cell in asked.cells}
     shared: Shared | None = None
     begun: set[str] = set()
     with (
         desk,
-        closing(turns(store, names, group.cfg.lease_seconds, force, CELLS_AT_ONCE)) as portions,
+        closing(turns(store, wanted, group.cfg.lease_seconds, force, CELLS_AT_ONCE)) as portions,
     ):
         for portion in portions:
             if notes.stopped:
@@ -86,15 +87,22 @@ def compute_group(group: Group, job: Job, notes: Notes) -> None:
                 is_last = begun.issuperset(cell.folder for cell in missing[asked.curve.name])
                 whole = group.curves[asked.curve.name]
                 # Another job may have taken over some of its cells.
-                if is_last and not _missing(whole, store):
+                if is_last and not _missing(whole, group, store):
                     desk.hand_in(whole)
         for asked in waiting:  # what other jobs completed meanwhile
             if not notes.stopped and not notes.is_bad(asked):
                 desk.hand_in(group.curves[asked.curve.name])
 
 
-def _missing(asked: Asked, store: Store, force: bool = False) -> list[Cell]:
-    return [cell for cell in asked.cells if force or store.cell(cell.folder).manifest() is None]
+def _metrics(group: Group) -> dict[str, Any]:
+    return OmegaConf.to_container(group.cfg.metric, resolve=True)  # type: ignore[return-value]
+
+
+def _missing(asked: Asked, group: Group, store: Store, force: bool = False) -> list[Cell]:
+    wanted = _metrics(group)
+    return [
+        cell for cell in asked.cells if force or store.cell(cell.folder).missing(wanted) != set()
+    ]
 
 
 def _computed(
@@ -180,23 +188,23 @@ class _Desk:
             "pictures": self.store.root / FIGURES / name if cfg.pictures else None,
         }
         if name in self._open:
-            pictures = draw(self.store.root, name, cfg.strips) if cfg.pictures else {}
+            pictures = publish_curve(self.store.root, name, cfg.strips) if cfg.pictures else {}
             if cfg.side_by_side:
-                pictures |= draw_side_by_side(self.store.root)
+                pictures |= publish_side_by_side(self.store.root)
             cells = [self.store.cell(cell.folder).path for cell in asked.cells]
-            track(self._open[name], rows, pictures, cells)
+            publish(self._open[name], rows, pictures, cells)
             _refuse_if_all_failed(rows, asked.curve.data)
             tracker = self._open.pop(name)
             tracker.finish()
             places["log"] = tracker.location
-        show(rows)
-        say(cells=len(asked.cells), computed=self.computed[name], places=places)
+        print_summary(rows)
+        print_outcome(cells=len(asked.cells), computed=self.computed[name], places=places)
         _refuse_if_all_failed(rows, asked.curve.data)
         self._forget(asked)
 
     def _rows(self, asked: Asked) -> pd.DataFrame:
         cells = [self.store.cell(cell.folder).path for cell in asked.cells]
-        return load_rows(cells, needed_columns(self.group.cfg.metric))
+        return load_rows(cells)
 
     def _forget(self, asked: Asked) -> None:
         """Remove earlier records of failures that no longer hold."""
