@@ -170,7 +170,7 @@ def _declared(field: pa.Field) -> Column:
         field.name,
         facts.get("description", ""),
         _KINDS[field.type],
-        facts.get("better") or None,  # type: ignore[arg-type]
+        facts.get("better") or None,
         facts.get("null", "undefined"),
         facts.get("source", ""),
     )
