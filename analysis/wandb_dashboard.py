@@ -1,4 +1,4 @@
-"""Lay out a W&B workspace: a section of curves per transform, grouped by explainer and model.
+"""Lay out a W&B workspace: curves per transform, grouped by explainer, model and question.
 
     python analysis/wandb_dashboard.py --entity TEAM [--project xai_sweep] [--sweep NAME]
     python analysis/wandb_dashboard.py --dry-run
@@ -17,7 +17,7 @@ from wandb_workspaces.workspaces import RunsetSettings, Section, Workspace, Work
 from xai_sweep.config.root import composed, entries, register
 from xai_sweep.tracking.wandb_record import MAGNITUDE, metric_key
 
-# Columns of `xai_sweep.results.summary`, and what they are to a reader.
+# Columns of `xai_sweep.results.summary`, and their titles.
 METRICS = {
     "rmse": "RMSE",
     "nrmse": "nRMSE",
@@ -45,7 +45,12 @@ def workspace(entity: str, project: str, sweep: str | None = None) -> Workspace:
         settings=WorkspaceSettings(x_axis=MAGNITUDE, max_runs=100),
         runset_settings=RunsetSettings(
             filters=expr.And(expr.Metric("Group") == sweep) if sweep else "",
-            groupby=[expr.Config("axes.explainer"), expr.Config("axes.model")],
+            # Runs of different questions (another region, target or seed) must not share a mean.
+            groupby=[
+                expr.Config("axes.explainer"),
+                expr.Config("axes.model"),
+                expr.Config("question"),
+            ],
             pinned_columns=["run:displayName", "run:state", "config:axes.data", "summary:seconds"],
         ),
     )
@@ -86,7 +91,7 @@ def main(words: list[str]) -> None:
     register()
     made = workspace(given.entity or "entity", given.project, given.sweep)
     if given.dry_run:
-        # The package knows no public way to its JSON.
+        # The package has no public way to its JSON.
         print(made._to_model().spec.model_dump_json(by_alias=True, exclude_none=True, indent=2))
     else:
         print(made.save().url)
