@@ -12,7 +12,8 @@ from networks import network
 from pandas.testing import assert_frame_equal
 from PIL import Image
 
-from xai_sweep.commands import main as cli
+from xai_sweep.commands import main as program
+from xai_sweep.commands.run import run
 from xai_sweep.results import load
 from xai_sweep.store.schema import PRIMARY_KEY, comparable
 
@@ -25,7 +26,18 @@ def call(results: Path, *words: str) -> int:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["run.py", *words, f"results={results}"])
         try:
-            cli.run()
+            run()
+        except SystemExit as leaving:
+            return int(leaving.code or 0)
+    return 0
+
+
+def command(*words: object) -> int:
+    """`xai-sweep WORDS...`; returns the exit code."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["xai-sweep", *map(str, words)])
+        try:
+            program.main()
         except SystemExit as leaving:
             return int(leaving.code or 0)
     return 0
@@ -39,8 +51,9 @@ def rows(results: Path, *words: str) -> pd.DataFrame:
 
 def read(results: Path) -> pd.DataFrame:
     """All rows of a results folder, sorted."""
-    who: Sequence[str] = ("transform", "magnitude", "explainer", *PRIMARY_KEY)
-    return load(results).sort_values(list(who), ignore_index=True)
+    # Readable first; the primary key makes it unique.
+    order: Sequence[str] = ("transform", "magnitude", "explainer", *PRIMARY_KEY)
+    return load(results).sort_values(list(order), ignore_index=True)
 
 
 def assert_same_science(left: pd.DataFrame, right: pd.DataFrame) -> None:

@@ -23,8 +23,8 @@ def test_there_is_a_row_for_every_image_magnitude_and_rank(one_job: pd.DataFrame
     )
     assert one_job["error"].isna().all()
     metrics = ["rmse", "nrmse", "cosine", "pearson", "spearman", "ssim", "topk_iou"]
-    assert one_job[[*metrics, "rmse_interpolation", "valid_fraction"]].notna().all(axis=None)
-    assert (one_job["rmse_sampling"] == 0).all()
+    assert one_job[[*metrics, "rmse_there_and_back", "valid_fraction"]].notna().all(axis=None)
+    assert (one_job["rmse_second_draw"] == 0).all()
 
 
 @pytest.mark.parametrize("order", [ANGLES, "transform.angle=10,0.5,5,1"])

@@ -1,22 +1,8 @@
-"""How far apart two heatmaps are: pure kernels on pairs of heatmaps, one file each."""
+"""What is measured on a view: metrics, each of one or more columns of the rows.
 
-from xai_sweep.metrics.base import Metric, Pairs
-from xai_sweep.metrics.similarity.cosine import Cosine
-from xai_sweep.metrics.similarity.nrmse import NRMSE
-from xai_sweep.metrics.similarity.pearson import Pearson
-from xai_sweep.metrics.similarity.rmse import RMSE
-from xai_sweep.metrics.similarity.spearman import Spearman
-from xai_sweep.metrics.similarity.ssim import SSIM
-from xai_sweep.metrics.similarity.topk_iou import TopKIoU
+A name is imported when it is first used, so that one metric does not bring all of them.
+"""
 
-__all__ = [
-    "NRMSE",
-    "RMSE",
-    "SSIM",
-    "Cosine",
-    "Metric",
-    "Pairs",
-    "Pearson",
-    "Spearman",
-    "TopKIoU",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

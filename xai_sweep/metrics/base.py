@@ -1,72 +1,72 @@
-"""What every comparison of heatmaps shares: the pairs, the region, and the metric's contract."""
+"""What a metric is: one or more columns, computed from views."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Mapping
+from enum import Enum
 from typing import ClassVar
 
-import torch
-from jaxtyping import Bool, Float, Float32, Float64
+from jaxtyping import Float64, Num
 from torch import Tensor
+from typing_extensions import override
 
-from xai_sweep.metrics.maps import Maps, total
+from xai_sweep.core.columns import Column
+from xai_sweep.core.parameters import Declared
+from xai_sweep.metrics.pairs import Pairs
+from xai_sweep.study.view import View
 
 
-@dataclass(frozen=True, eq=False)
-class Pairs:
-    """Heatmaps, each with its reference and the pixels in which they are compared.
+class Need(Enum):
+    """What a metric looks at, beyond the heatmap of the counterpart; checked before any image.
 
-    What several metrics need is computed once, when the first of them asks for it.
+    PAIR: the moved reference beside the heatmap. MODEL: the subject is asked again, which costs
+    forward passes. ANNOTATION: where the object is, from the data set. MOTION: how pixels moved.
+    SECOND_DRAW: heatmaps of the clean image drawn with another seed.
+    """
+
+    PAIR = "pair"
+    MODEL = "model"
+    ANNOTATION = "annotation"
+    MOTION = "motion"
+    SECOND_DRAW = "second draw"
+
+
+class Metric(Declared, ABC):
+    """Columns computed from views. A frozen dataclass.
 
     Attributes:
-        new: heatmaps of the transformed images, ``float[..., H, W]``.
-        reference: those of the clean images, moved along with the transform, of the same shape.
-        region: ``bool[..., H, W]``, of length 1 along an axis whose pairs share their region;
-            pixels outside do not exist for a metric and may hold anything.
+        columns: what it gives; a class attribute, or a property where parameters decide it.
+        needs: what it looks at.
     """
 
-    new: Float[Tensor, "*p h w"]
-    reference: Float[Tensor, "*p h w"]
-    region: Bool[Tensor, "*#p h w"]
+    group: ClassVar[str] = "metric"
 
-    @cached_property
-    def weights(self) -> Float32[Tensor, "*#p h w"]:
-        """1 in the region, 0 outside."""
-        return self.region.view(torch.uint8).float()  # ten times as fast as from bool
-
-    @cached_property
-    def count(self) -> Float64[Tensor, "*p"]:
-        """Pixels in the region; NaN if a heatmap is not finite there, so every metric is NaN."""
-        is_finite = self.a.is_finite & self.b.is_finite
-        return torch.where(is_finite, total(self.weights), torch.nan)
-
-    @cached_property
-    def a(self) -> Maps:
-        """The new heatmaps, cleaned and scaled."""
-        return Maps.cleaned(self.new, self.weights)
-
-    @cached_property
-    def b(self) -> Maps:
-        """The references, cleaned and scaled."""
-        return Maps.cleaned(self.reference, self.weights)
-
-    @cached_property
-    def scale(self) -> Float64[Tensor, "*p"]:
-        """Root mean square of each reference in its own units; 0 if there is no valid pixel."""
-        return self.b.rms * torch.exp2(self.b.exponent)
-
-
-class Metric(ABC):
-    """A distance or similarity of two heatmaps.
-
-    Class attributes:
-        higher_is_better: the direction in which heatmaps agree more.
-        source: where the metric is defined.
-    """
-
-    higher_is_better: ClassVar[bool]
-    source: ClassVar[str]
+    columns: tuple[Column, ...]
+    needs: ClassVar[frozenset[Need]] = frozenset()
 
     @abstractmethod
-    def __call__(self, pairs: Pairs) -> Float64[Tensor, "*p"]:
-        """One number per pair; NaN where the metric is undefined."""
+    def __call__(self, view: View) -> Mapping[str, Num[Tensor, "b k"]]:
+        """Its columns, one number per case and target; NaN where it is undefined."""
+
+
+class Distance(Metric):
+    """A distance or similarity of two heatmaps: one column, from pairs alone.
+
+    Class attributes:
+        column: the one column.
+    """
+
+    column: ClassVar[Column]
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.PAIR})
+
+    @property
+    def columns(self) -> tuple[Column, ...]:  # type: ignore[override]
+        """The one column."""
+        return (self.column,)
+
+    @abstractmethod
+    def between(self, pairs: Pairs) -> Float64[Tensor, "*p"]:
+        """One number per pair; NaN where it is undefined."""
+
+    @override
+    def __call__(self, view: View) -> Mapping[str, Float64[Tensor, "b k"]]:
+        return {self.column.name: self.between(view.pairs)}

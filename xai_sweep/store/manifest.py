@@ -21,7 +21,7 @@ def manifest(
     constants: Mapping[str, Any],
     *,
     curve: str,
-    asked: str,
+    request: str,
     identity: Mapping[str, Any],
     config: Mapping[str, Any],
     metrics: Mapping[str, Any],
@@ -38,7 +38,7 @@ def manifest(
         constants: the columns of the spine that are equal in all rows of the cell, see
             `xai_sweep.store.schema.CONSTANT`.
         curve: name of the cell's curve.
-        asked: hash by which a command line finds the cell, whatever the weights and the images.
+        request: hash by which a command line finds the cell, whatever the weights and the images.
         identity: everything that decides the cell's numbers: what its key is a digest of.
         config: the whole configuration, resolved.
         metrics: the resolved configuration of each metric entry.
@@ -52,7 +52,7 @@ def manifest(
     return {
         **{name: constants[name] for name in CONSTANT},
         "curve": curve,
-        "asked": asked,
+        "request": request,
         "identity": dict(identity),
         "config": dict(config),
         "weights_hash": identity["weights"],

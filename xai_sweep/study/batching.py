@@ -42,9 +42,6 @@ class Batching:
     ) -> list[Result | Failure]:
         """The result of every item, in order; a `Failure` where one cannot be computed.
 
-        An item never travels alone: convolutions take another path for a batch of one and differ
-        in the last digit, so it is computed beside a copy of itself.
-
         Raises:
             InputError: what the user asked for cannot be done for any item.
         """
@@ -67,8 +64,6 @@ class Batching:
     def _timed(
         self, work: Callable[[Sequence[Item]], Sequence[Result]], batch: Sequence[Item]
     ) -> Sequence[Result]:
-        if len(batch) == 1:
-            return work([*batch, *batch])[:1]
         start = time.perf_counter()
         results = work(batch)
         if self._searching and len(batch) == self.size:

@@ -1,71 +1,63 @@
-"""The experiment: explain an image, change it, explain it again, and compare."""
+"""The experiment: explain an image, change it, explain it again, and measure both."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
 
-from xai_sweep.core.errors import Failure, InputError
-from xai_sweep.core.seeds import derive
+from xai_sweep.core.errors import Failure
 from xai_sweep.data import Batch, ImageFile
-from xai_sweep.explainers import Accounted, Explainer, Segmented
-from xai_sweep.metrics import RMSE, Metric
-from xai_sweep.metrics.maps import largest
-from xai_sweep.models import Classifier, evaluating
+from xai_sweep.metrics.base import Metric, Need
+from xai_sweep.store.heatmaps import Heatmaps
 from xai_sweep.study.batching import Batching
-from xai_sweep.study.comparison import (
-    Clean,
-    Comparison,
-    drawings,
-    failed_rows,
-    image_rows,
-    scores,
-)
+from xai_sweep.study.case import Annotation, Case, seed
 from xai_sweep.study.question import Change
-from xai_sweep.transforms import Geometric
-from xai_sweep.transforms.region import there_and_back_region, valid_region
+from xai_sweep.study.rows import Comparison, failed_rows, heatmaps, rows
+from xai_sweep.study.subject import Subject
+from xai_sweep.study.views import Views
+
+# Rows of one pair, one per rank, and its heatmaps if they are kept.
+Measured = tuple[list[dict[str, Any]], Heatmaps | None]
 
 
 class Probe(pl.LightningModule):
-    """Measures curves of one model and one explainer, which share the clean images' heatmaps.
+    """Measures curves of one subject, which share the clean images' heatmaps.
 
     Args:
-        classifier: what is explained.
-        explainer: how.
+        subject: what is explained, and how.
         changes: how images are changed, by how much, and what is asked: one per curve.
-        metrics: how heatmaps are compared, by column name.
+        metrics: what is measured, by the name of the configuration's entry.
         batch_size: images explained at once, None to find it.
-        draws: whether comparisons carry heatmaps and photos.
+        keep_heatmaps: whether comparisons carry heatmaps and photos.
     """
 
     def __init__(
         self,
-        classifier: Classifier,
-        explainer: Explainer,
+        subject: Subject,
         changes: Sequence[Change],
         metrics: Mapping[str, Metric],
         batch_size: int | None = None,
-        draws: bool = False,
+        keep_heatmaps: bool = False,
     ) -> None:
         super().__init__()
-        self.network = classifier.module
-        self.classifier = classifier
-        self.explainer = explainer
+        self.network = subject.classifier.module  # so that Lightning moves it to its device
+        self.subject = subject
         self.changes = tuple(changes)
+        self.views = [Views(subject, change.question) for change in changes]
         self.metrics = dict(metrics)
         self.seed = changes[0].question.seed
         self.ranks = changes[0].question.ranks
-        self.draws = draws
-        self.clean_batches = Batching(batch_size)
+        self.keep_heatmaps = keep_heatmaps
+        needs = {need for metric in metrics.values() for need in metric.needs}
+        is_random = not subject.explainer.is_deterministic
+        self.draws_twice = is_random and Need.SECOND_DRAW in needs
+        self.case_batches = Batching(batch_size)
         self.pair_batches = Batching(batch_size)
-        self._regions: dict[tuple[int, float, int, int], tuple[Tensor, Tensor]] = {}
-
-    def on_predict_start(self) -> None:
-        """Bind here and not before, because Lightning has moved the network to its device now."""
-        self.explain = self.explainer.bind(self.classifier)
 
     def predict_step(self, batch: Batch, batch_idx: int = 0) -> list[Comparison]:
         """Explain the clean images once, then every change of them, one curve after the other.
@@ -74,184 +66,96 @@ class Probe(pl.LightningModule):
             A comparison per image, curve and magnitude, failed images among them; of each curve
             in order.
         """
-        readable = list(zip(batch.files, batch.images, strict=True))
-        outcomes = dict(zip(batch.files, self.clean_batches.map(self.look, readable), strict=True))
-        images = sorted([*outcomes.items(), *batch.failed], key=lambda each: each[0].image_id)
+        readable = list(zip(batch.files, batch.images, batch.annotations, strict=True))
+        made = dict(zip(batch.files, self.case_batches.map(self.cases, readable), strict=True))
+        outcomes = sorted([*made.items(), *batch.failed], key=lambda each: each[0].image_id)
         return [
             comparison
-            for change in range(len(self.changes))
-            for comparison in self._curve(images, change)
+            for curve in range(len(self.changes))
+            for comparison in self._curve(outcomes, curve)
         ]
 
     def _curve(
-        self, images: Sequence[tuple[ImageFile, Clean | Failure]], change: int
+        self, outcomes: Sequence[tuple[ImageFile, Case | Failure]], curve: int
     ) -> list[Comparison]:
         """Every image at every magnitude of one curve, in order."""
-        magnitudes = self.changes[change].magnitudes
-        pairs = [
-            (clean, magnitude)
-            for _, clean in images
-            if isinstance(clean, Clean)
-            for magnitude in magnitudes
-        ]
-        compared = iter(self.pair_batches.map(partial(self.compare, change=change), pairs))
-        found: list[Comparison] = []
-        for file, outcome in images:
-            for magnitude in magnitudes:
-                result = outcome if isinstance(outcome, Failure) else next(compared)
-                if isinstance(result, Failure):
-                    rows = failed_rows(file, self.ranks, result.error)
-                    result = Comparison(file.image_id, change, magnitude, rows)
-                found.append(result)
-        return found
-
-    def look(self, images: Sequence[tuple[ImageFile, Tensor]]) -> list[Clean]:
-        """Predict and explain clean images: their K best classes, and the reference heatmaps."""
-        files = [file for file, _ in images]
-        pixels = torch.stack([image for _, image in images])
-        probabilities = self.predict(pixels)
-        targets = self._best(probabilities)
-        references = self.explain(pixels, targets, self._seeds(files, "explainer"))
-        sampling = torch.zeros_like(targets, dtype=torch.float64)
-        if not self.explainer.is_deterministic:
-            again = self.explain(pixels, targets, self._seeds(files, "explainer, second draw"))
-            everywhere = torch.ones_like(references[:, 0], dtype=torch.bool)
-            sampling = scores({"rmse": RMSE()}, again, references, everywhere)["rmse"]
-        segments = self.explain.segments(pixels) if isinstance(self.explain, Segmented) else None
-        kept = [None] * len(files) if segments is None else segments
-        columns = (files, pixels, probabilities, targets, references, sampling, kept)
-        return [Clean(*parts) for parts in zip(*columns, strict=True)]
-
-    def compare(self, pairs: Sequence[tuple[Clean, float]], change: int = 0) -> list[Comparison]:
-        """Change images, predict and explain them again, and compare with the moved reference."""
-        transform, question = self.changes[change].transform, self.changes[change].question
-        clean = [image for image, _ in pairs]
-        files = [image.file for image in clean]
-        images = torch.stack([image.image for image in clean])
-        magnitudes = torch.tensor(
-            [magnitude for _, magnitude in pairs], dtype=torch.float64, device=images.device
-        )
-        targets_ref = torch.stack([image.targets for image in clean])
-        references = torch.stack([image.references for image in clean])
-
-        copies = transform.apply(
-            images, magnitudes, self._seeds(files, "transform"), self.classifier.normalisation
-        )
-        probabilities = self.predict(copies)
-        classes_new = self._best(probabilities)
-        targets = targets_ref if question.target == "class" else classes_new
-        segments = self._segments(clean, magnitudes, change)
-        heatmaps, health = self._accounted(
-            copies, targets, self._seeds(files, "explainer"), segments
-        )
-
-        moved, floor = references, torch.zeros_like(targets, dtype=torch.float64)
-        region, home = self._region(magnitudes, (images.shape[-2], images.shape[-1]), change)
-        if isinstance(transform, Geometric):
-            moved = transform.move(references, magnitudes)
-            returned = transform.move_back(moved, magnitudes)
-            floor = scores({"rmse": RMSE()}, returned, references, home)["rmse"]
-        # RMSE also says which images are worst, so it is there whether chosen or not.
-        measured = scores({"rmse": RMSE(), **self.metrics}, heatmaps, moved, region)
-
-        prob_ref = torch.stack([image.probabilities for image in clean]).gather(1, targets_ref)
-        columns = {
-            "class_ref": targets_ref,
-            "prob_ref": prob_ref,
-            "class_new": classes_new,
-            "prob_new": probabilities.gather(1, classes_new),
-            "prob_ref_new": probabilities.gather(1, targets_ref),
-            "class_explained": targets,
-            "image_distance": self._distance(images, copies)[:, None].expand_as(targets),
-            "logit_distance": torch.full_like(prob_ref, torch.nan),
-            "flipped": (classes_new[:, :1] != targets_ref[:, :1]).expand_as(targets),
-            **{name: measured[name] for name in self.metrics},
-            "rmse_there_and_back": floor,
-            "rmse_second_draw": torch.stack([image.sampling for image in clean]),
-            "valid_fraction": region.double().mean(dim=(1, 2))[:, None].expand_as(targets),
-            "finite": largest(heatmaps).isfinite() & largest(references).isfinite(),
-            **health,
-        }
-        values = {name: column.tolist() for name, column in columns.items()}
-        drawn = (
-            drawings(clean, copies, heatmaps, measured["rmse"], self.classifier)
-            if self.draws
-            else [None] * len(clean)
-        )
+        change = self.changes[curve]
+        cases = [case for _, case in outcomes if isinstance(case, Case)]
+        draws = range(change.question.draws)
+        measured: dict[tuple[str, float], list[Measured]] = defaultdict(list)
+        for draw in draws:
+            for magnitudes in self._together(change):
+                pairs = [(case, magnitude) for case in cases for magnitude in magnitudes]
+                work = partial(self.compare, curve=curve, draw=draw)
+                for pair, found in zip(pairs, self.pair_batches.map(work, pairs), strict=True):
+                    case, magnitude = pair
+                    if isinstance(found, Failure):
+                        found = failed_rows(case.item, draw, self.ranks, found.error), None
+                    measured[case.item.image_id, magnitude].append(found)
+        for item, outcome in outcomes:
+            if isinstance(outcome, Failure):
+                for magnitude in change.magnitudes:
+                    measured[item.image_id, magnitude] = [
+                        (failed_rows(item, draw, self.ranks, outcome.error), None) for draw in draws
+                    ]
         return [
             Comparison(
-                file.image_id,
-                change,
+                item.image_id,
+                curve,
                 magnitude,
-                image_rows(file, {n: v[index] for n, v in values.items()}, self.classifier),
-                drawn[index],
+                [row for rows, _ in measured[item.image_id, magnitude] for row in rows],
+                measured[item.image_id, magnitude][0][1],
             )
-            for index, (file, magnitude) in enumerate(zip(files, magnitudes.tolist(), strict=True))
+            for item, _ in outcomes
+            for magnitude in change.magnitudes
         ]
 
-    def predict(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b classes"]:
-        """Class probabilities, ``float64``."""
-        with torch.no_grad(), evaluating(self.network):
-            logits: Tensor = self.network(images)
-        return logits.double().softmax(dim=1)
+    def _together(self, change: Change) -> list[tuple[float, ...]]:
+        """The magnitudes that may share a batch."""
+        if change.transform.shares_subject:
+            return [change.magnitudes]
+        return [(magnitude,) for magnitude in change.magnitudes]
 
-    def _accounted(
-        self, images: Tensor, targets: Tensor, seeds: Tensor, segments: Tensor | None
-    ) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """Heatmaps, and the columns of health that the method can give."""
-        if isinstance(self.explain, Segmented):
-            return self.explain.accounted(images, targets, seeds, segments)
-        if isinstance(self.explain, Accounted):
-            return self.explain.accounted(images, targets, seeds)
-        return self.explain(images, targets, seeds), {}
+    def cases(self, images: Sequence[tuple[ImageFile, Tensor, Annotation | None]]) -> list[Case]:
+        """Predict and explain clean images: their K best classes, and the reference heatmaps."""
+        items = [item for item, _, _ in images]
+        pixels = torch.stack([image for _, image, _ in images])
+        logits = self.subject.logits(pixels)
+        targets = self.subject.best(logits, self.ranks)
+        reference = self.subject.explain(pixels, targets, self._seeds(items, "explainer"))
+        second: Sequence[Float[Tensor, "k h w"] | None] = [None] * len(items)
+        if self.draws_twice:
+            again = self._seeds(items, "explainer, second draw")
+            second = [*self.subject.explain(pixels, targets, again).heatmaps]
+        carried = [None] * len(items) if reference.carried is None else [*reference.carried]
+        return [
+            Case(
+                item,
+                image=pixels[index],
+                logits=logits[index],
+                targets=targets[index],
+                reference=reference.heatmaps[index],
+                root=self.seed,
+                carried=carried[index],
+                second=second[index],
+                annotation=annotation,
+            )
+            for index, (item, _, annotation) in enumerate(images)
+        ]
 
-    def _segments(
-        self, clean: Sequence[Clean], magnitudes: Float[Tensor, " b"], change: int
-    ) -> Int64[Tensor, "b h w"] | None:
-        """The segments of the clean images, moved along; None if copies find their own."""
-        kept = [image.segments for image in clean if image.segments is not None]
-        if not kept:
-            return None
-        segments, transform = torch.stack(kept), self.changes[change].transform
-        if isinstance(transform, Geometric):
-            return transform.move_labels(segments, magnitudes)
-        return segments
-
-    def _distance(self, images: Tensor, copies: Tensor) -> Tensor:
-        pixels = self.classifier.normalisation.to_pixels
-        moved = (pixels(copies) - pixels(images)).double().flatten(1)
-        return torch.linalg.vector_norm(moved, dim=1)
-
-    def _best(self, probabilities: Float[Tensor, "b classes"]) -> Int64[Tensor, "b k"]:
-        classes = probabilities.shape[1]
-        if self.ranks > classes:
-            raise InputError("ranks", self.ranks, f"must be at most {classes}, the model's classes")
-        return probabilities.topk(self.ranks, dim=1).indices
-
-    def _seeds(self, files: Sequence[ImageFile], purpose: str) -> Int64[Tensor, " b"]:
-        return torch.tensor([derive(self.seed, file.image_id, purpose) for file in files])
-
-    def _region(
-        self, magnitudes: Float[Tensor, " b"], size: tuple[int, int], change: int
-    ) -> tuple[Bool[Tensor, "b h w"], Bool[Tensor, "b h w"]]:
-        """Each pair's valid region, and the region that survives there and back."""
-        regions = []
-        for magnitude in magnitudes.tolist():
-            key = (change, magnitude, *size)
-            if key not in self._regions:
-                self._regions[key] = self._make_region(self.changes[change], magnitude, size)
-            regions.append(self._regions[key])
-        valid, home = zip(*regions, strict=True)
-        return torch.stack(valid), torch.stack(home)
-
-    def _make_region(
-        self, change: Change, magnitude: float, size: tuple[int, int]
-    ) -> tuple[Bool[Tensor, "h w"], Bool[Tensor, "h w"]]:
-        transform, question = change.transform, change.question
-        together = torch.tensor(
-            [magnitude, *question.region_of], dtype=torch.float64, device=self.device
+    def compare(
+        self, pairs: Sequence[tuple[Case, float]], curve: int = 0, draw: int = 0
+    ) -> list[Measured]:
+        """Change images, predict and explain them again, and measure: rows and heatmaps of each."""
+        cases = [case for case, _ in pairs]
+        magnitudes = torch.tensor(
+            [magnitude for _, magnitude in pairs], dtype=torch.float64, device=cases[0].image.device
         )
-        valid = valid_region(transform, together, size, question.region).all(dim=0)
-        if not isinstance(transform, Geometric):
-            return valid, valid
-        return valid, there_and_back_region(transform, together[:1], size)[0]
+        view = self.views[curve].make(self.changes[curve].transform, cases, magnitudes, draw)
+        kept: Sequence[Heatmaps | None] = [None] * len(cases)
+        if self.keep_heatmaps and draw == 0:
+            kept = heatmaps(view)
+        return list(zip(rows(view, self.metrics, self.ranks), kept, strict=True))
+
+    def _seeds(self, items: Sequence[ImageFile], purpose: str) -> Int64[Tensor, " b"]:
+        return torch.tensor([seed(self.seed, item, purpose) for item in items])

@@ -1,8 +1,8 @@
-"""What a sweep asks of every pair of images."""
+"""What is measured of every image: how it is changed, by how much, and what is compared."""
 
 from dataclasses import dataclass
 
-from xai_sweep.transforms import Transform
+from xai_sweep.transforms.base import Transform
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,7 @@ class Question:
             image's own K best classes, compared rank by rank as in the thesis.
         region: ``mask``, ``rectangle`` or ``none``, see `valid_region`.
         region_of: magnitudes whose valid regions are intersected with each magnitude's own.
+        draws: how many random instances of each change.
     """
 
     seed: int = 0
@@ -23,6 +24,7 @@ class Question:
     target: str = "class"
     region: str = "mask"
     region_of: tuple[float, ...] = ()
+    draws: int = 1
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Change:
     """How every image is changed for one curve, and what is asked about it.
 
     Attributes:
-        transform: in which way; its own magnitudes do not count.
+        transform: in which way.
         magnitudes: by how much, in native units.
         question: what is asked; seed and ranks are the same for all curves that share a pass.
     """

@@ -1,8 +1,8 @@
-"""Transforms of images: geometric ones move the pixels, photometric ones change their values."""
+"""What is changed: the image, the network, or the class that is explained.
 
-from xai_sweep.transforms.base import Geometric, Photometric, Transform
-from xai_sweep.transforms.geometric.rotation import Rotation
-from xai_sweep.transforms.photometric.gaussian_noise import GaussianNoise
-from xai_sweep.transforms.photometric.identity import Identity
+A name is imported when it is first used, so that one transform does not bring all of them.
+"""
 
-__all__ = ["GaussianNoise", "Geometric", "Identity", "Photometric", "Rotation", "Transform"]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,124 +1,234 @@
-"""How an image is changed, and how its reference heatmap moves along.
+"""What a transform is: a change of the image, of the network, or of the class that is explained.
 
-A transform is a value with one native parameter, whose numbers are the magnitudes. It knows
-nothing of explainers, and its images are tensors in the model's normalised space.
+A transform is a value; by how much it changes is not part of it. Bound to a subject it makes
+counterparts of cases. It knows nothing of metrics.
 """
 
 import math
+import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from numbers import Real
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
-from jaxtyping import Float, Int64
+from annotated_types import Interval
+from jaxtyping import Float, Float32, Float64, Int64
 from torch import Tensor
+from typing_extensions import override
 
 from xai_sweep.core.errors import InputError
+from xai_sweep.core.parameters import Declared
 from xai_sweep.models.classifier import Normalisation
+from xai_sweep.study.case import Case, images, seeds
+from xai_sweep.study.subject import Subject
+from xai_sweep.transforms.motion import STILL, Grid, Motion, Warp
 
 
-class Transform(ABC):
-    """A change of the image.
+@dataclass(frozen=True)
+class Parameter:
+    """The native parameter of a transform, whose values are the magnitudes.
 
-    Class attributes:
-        parameter: the name of the native parameter.
-        unit: its unit, as written on an axis.
-        is_geometric: whether pixels move, and the reference heatmap with them.
+    Attributes:
+        name: as it is typed, ``angle`` in ``transform.angle``.
+        unit: as written on an axis.
+        neutral: the value that changes nothing; None if every value changes something.
+        minimum, maximum: bounds, included.
+        above: a lower bound that is not itself allowed.
+        is_whole: whether only whole numbers are allowed.
     """
 
-    parameter: ClassVar[str]
-    unit: ClassVar[str]
-    is_geometric: ClassVar[bool]
+    name: str
+    unit: str
+    neutral: float | int | None = 0
+    minimum: float | int = -math.inf
+    maximum: float | int = math.inf
+    above: float | int = -math.inf
+    is_whole: bool = False
 
-    @property
-    @abstractmethod
-    def magnitudes(self) -> tuple[float, ...]:
-        """The native parameter's numbers, ascending, without repeats."""
+    def values(self, given: Any) -> tuple[float, ...]:
+        """A number, or a list of numbers, as ascending magnitudes without repeats.
+
+        Raises:
+            InputError: naming ``transform.<name>``.
+        """
+        key = f"transform.{self.name}"
+        several = isinstance(given, Iterable) and not isinstance(given, str)
+        numbers = list(given) if several else [given]
+        if not all(self._allows(number) for number in numbers):
+            allowed = f"must be {self._in_words()}, or a list of them [{self.unit}]"
+            raise InputError(key, given, allowed)
+        if not numbers:
+            raise InputError(key, given, f"must hold at least one number [{self.unit}]")
+        return tuple(sorted({float(number) for number in numbers}))
+
+    def _allows(self, number: Any) -> bool:
+        if isinstance(number, bool) or not isinstance(number, Real):
+            return False
+        # NaN, infinity and a whole number too large for a float are all beyond these bounds.
+        if not -sys.float_info.max <= number <= sys.float_info.max:  # type: ignore[operator]
+            return False
+        value = float(number)
+        is_within = self.above < value and self.minimum <= value <= self.maximum
+        return is_within and (value.is_integer() or not self.is_whole)
+
+    def _in_words(self) -> str:
+        bounds = [
+            f"above {self.above:g}" if self.above > -math.inf else "",
+            f"of at least {self.minimum:g}" if self.minimum > -math.inf else "",
+            f"of at most {self.maximum:g}" if self.maximum < math.inf else "",
+        ]
+        kind = "a whole number" if self.is_whole else "a number"
+        return f"{kind} {' and '.join(filter(None, bounds))}".rstrip()
+
+
+@dataclass(frozen=True, eq=False)
+class Counterpart:
+    """What a transform makes of some cases.
+
+    Attributes:
+        images: ``[B, C, H, W]`` in normalised space.
+        motion: how pixels moved.
+        subject: what explains the images in place of the cases' own subject; None for that one.
+        targets: classes that are explained in place of the cases' own; None for those.
+    """
+
+    images: Float[Tensor, "b c h w"]
+    motion: Motion = STILL
+    subject: Subject | None = None
+    targets: Int64[Tensor, "b k"] | None = None
+
+    def part(self, at: slice) -> "Counterpart":
+        """The counterparts of some of the cases."""
+        targets = None if self.targets is None else self.targets[at]
+        return Counterpart(self.images[at], self.motion.part(at), self.subject, targets)
+
+
+Apply = Callable[[Sequence[Case], Float64[Tensor, " b"], int], Counterpart]
+"""A bound transform: cases, the magnitude of each, and the number of the draw, from 0."""
+
+
+class Transform(Declared, ABC):
+    """A change whose effect on explanations is measured.
+
+    Class attributes:
+        parameter: what the magnitude is a value of.
+        is_random: whether a seed decides part of the change, so that several draws make sense.
+        shares_subject: whether all magnitudes are explained by one subject; otherwise the pairs of
+            a batch all have the same magnitude and draw.
+    """
+
+    group: ClassVar[str] = "transform"
+
+    parameter: ClassVar[Parameter]
+    is_random: ClassVar[bool] = False
+    shares_subject: ClassVar[bool] = True
 
     @abstractmethod
-    def apply(
+    def bind(self, subject: Subject) -> Apply:
+        """The transform for cases of this subject.
+
+        Raises:
+            InputError: it cannot be done with this subject.
+        """
+
+    def motion(self, magnitudes: Float64[Tensor, " b"], size: tuple[int, int]) -> Motion:
+        """How pixels of images of this height and width move; by default they stay in place."""
+        return STILL
+
+
+class Photometric(Transform):
+    """Changes pixels in their place, so the reference heatmap is compared as it is."""
+
+    @abstractmethod
+    def pixels(
         self,
         images: Float[Tensor, "b c h w"],
-        magnitudes: Float[Tensor, " b"],
+        magnitudes: Float64[Tensor, " b"],
         seeds: Int64[Tensor, " b"],
         space: Normalisation,
     ) -> Float[Tensor, "b c h w"]:
         """Change each image by its own magnitude.
 
         Args:
-            images: ``[B, C, H, W]`` in normalised space.
-            magnitudes: ``float64[B]`` in native units.
-            seeds: ``int64[B]``, one per image, for transforms that draw. The same seed draws the
-                same numbers whatever the magnitude, so curves share their noise.
+            images: ``[B, C, H, W]`` in normalised space, and so is the result.
+            magnitudes: in native units.
+            seeds: one per image, for transforms that draw. The same seed draws the same numbers
+                whatever the magnitude, so curves share their noise.
             space: the normalisation of the images.
         """
 
+    @override
+    def bind(self, subject: Subject) -> Apply:
+        space = subject.classifier.normalisation
 
-class Photometric(Transform):
-    """Keeps every pixel in its place, so the reference is compared as it is."""
+        def apply(cases: Sequence[Case], magnitudes: Tensor, draw: int) -> Counterpart:
+            drawn = seeds(cases, "transform", draw)
+            return Counterpart(self.pixels(images(cases), magnitudes, drawn, space))
 
-    is_geometric = False
+        return apply
 
 
+@dataclass(frozen=True)
 class Geometric(Transform):
-    """Moves the pixels. The reference heatmap is moved along, and fill must not be compared."""
+    """Moves pixels, and the reference heatmap with them; what comes from outside is filled.
 
-    is_geometric = True
+    A subclass writes `sources` and gets everything else.
 
-    @abstractmethod
-    def move(
-        self, maps: Float[Tensor, "b k h w"], magnitudes: Float[Tensor, " b"]
-    ) -> Float[Tensor, "b k h w"]:
-        """Move heatmaps as `apply` moves images; zero where nothing comes from inside."""
-
-    @abstractmethod
-    def move_back(
-        self, maps: Float[Tensor, "b k h w"], magnitudes: Float[Tensor, " b"]
-    ) -> Float[Tensor, "b k h w"]:
-        """The inverse of `move`, up to interpolation and what left the frame."""
-
-    def move_labels(
-        self, labels: Int64[Tensor, "b h w"], magnitudes: Float[Tensor, " b"]
-    ) -> Int64[Tensor, "b h w"]:
-        """Move labels as `apply` moves images, without mixing them.
-
-        Each pixel takes the label of the nearest pixel that it comes from; -1 where more than
-        half of it comes from outside.
-        """
-        height, width = labels.shape[-2:]
-        rows, columns = torch.meshgrid(
-            torch.arange(height, device=labels.device),
-            torch.arange(width, device=labels.device),
-            indexing="ij",
-        )
-        places = torch.stack([rows, columns, torch.ones_like(rows)]).float()
-        moved = self.move(places.repeat(len(labels), 1, 1, 1), magnitudes)
-        inside = moved[:, 2] >= 0.5
-        # Interpolated places are exact, being linear; at the frame zeros are mixed in.
-        row, column = (moved[:, :2] / moved[:, 2:].clamp(min=0.5)).round().long().unbind(1)
-        source = row.clamp(0, height - 1) * width + column.clamp(0, width - 1)
-        taken = labels.flatten(1).gather(1, source.flatten(1)).view_as(labels)
-        return torch.where(inside, taken, -1)
-
-
-def as_magnitudes(
-    key: str, value: Any, unit: str, *, minimum: float = -math.inf
-) -> tuple[float, ...]:
-    """A number, or a list of numbers, as ascending magnitudes without repeats.
-
-    Raises:
-        InputError: naming ``transform.<key>``.
+    Attributes:
+        fill: what fills pixels without a source: ``mean``, the mean colour of the model's
+            normalisation; ``edge``, the nearest pixel of the image; ``reflect``, the image mirrored
+            at its outermost pixels; ``constant``, the grey level ``fill_value``.
+        fill_value: grey level in [0, 1], for ``fill=constant``.
     """
-    several = isinstance(value, Iterable) and not isinstance(value, str)
-    values = list(value) if several else [value]
-    for number in values:
-        is_number = isinstance(number, Real) and not isinstance(number, bool)
-        if not is_number or not math.isfinite(number) or number < minimum:
-            least = "" if minimum == -math.inf else f" of at least {minimum:g}"
-            raise InputError(
-                f"transform.{key}", value, f"must be a number{least}, or a list of them [{unit}]"
-            )
-    if not values:
-        raise InputError(f"transform.{key}", value, f"must hold at least one number [{unit}]")
-    return tuple(sorted({float(number) for number in values}))
+
+    fill: Literal["mean", "edge", "reflect", "constant"] = "mean"
+    fill_value: Annotated[float, Interval(ge=0, le=1)] = 0.5
+
+    @abstractmethod
+    def sources(
+        self, magnitudes: Float64[Tensor, " b"], size: tuple[int, int], inverse: bool = False
+    ) -> Float32[Tensor, "b h w 2"]:
+        """Where each pixel comes from.
+
+        Args:
+            magnitudes: one per image, in native units.
+            size: height and width.
+            inverse: whether to give the sources of the inverse motion.
+
+        Returns:
+            (x, y) in units of half the frame, (0, 0) its centre, as `grid_sample` takes them, on
+            the magnitudes' device. Each image's depend on its own magnitude alone.
+        """
+
+    @override
+    def motion(self, magnitudes: Float64[Tensor, " b"], size: tuple[int, int]) -> Warp:
+        return Warp(
+            Grid(self.sources(magnitudes, size)),
+            lambda: Grid(self.sources(magnitudes, size, inverse=True)),
+        )
+
+    @override
+    def bind(self, subject: Subject) -> Apply:
+        space = subject.classifier.normalisation
+
+        def apply(cases: Sequence[Case], magnitudes: Tensor, draw: int) -> Counterpart:
+            clean = images(cases)
+            size = (clean.shape[-2], clean.shape[-1])
+            motion = self.motion(magnitudes.to(clean.device), size)
+            return Counterpart(self._filled(clean, motion, space), motion)
+
+        return apply
+
+    def _filled(
+        self, clean: Float[Tensor, "b c h w"], motion: Warp, space: Normalisation
+    ) -> Float[Tensor, "b c h w"]:
+        if self.fill == "edge" or self.fill == "reflect":
+            return motion.grid.resample(clean, self.fill)
+        moved = motion.move(clean)  # filled with 0, which is the mean colour
+        if self.fill == "constant":
+            level = space.to_normalised(clean.new_full((len(space.mean), 1, 1), self.fill_value))
+            covered = motion.move(torch.ones_like(clean[:, :1]))
+            return level.lerp(moved, covered)
+        return moved

@@ -1,42 +1,38 @@
-"""The valid region: pixels that hold image, and no fill, after a geometric transform."""
+"""The valid region: pixels that hold image, and no fill, after a motion."""
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from xai_sweep.transforms.base import Geometric, Transform
+from xai_sweep.transforms.motion import Motion, Still
 
 # A pixel counts as filled if more than this share of it is fill; rounding is far below.
 _FILL = 1e-4
 
 
 def valid_region(
-    transform: Transform, magnitudes: Float[Tensor, " b"], size: tuple[int, int], region: str
+    motion: Motion, ones: Float[Tensor, "b 1 h w"], region: str
 ) -> Bool[Tensor, "b h w"]:
     """The pixels in which heatmaps are compared.
 
     Args:
-        transform: photometric ones have no fill, so every pixel is valid.
-        magnitudes: ``float64[B]``.
-        size: height and width.
-        region: ``mask``, all valid pixels; ``rectangle``, the largest centred rectangle of the
-            image's aspect ratio inside them, as the thesis crops; ``none``, every pixel.
+        motion: how pixels moved.
+        ones: maps of ones, as many as moved images.
+        region: ``mask``, all pixels without fill; ``rectangle``, the largest centred rectangle of
+            the image's aspect ratio inside them, as the thesis crops; ``none``, every pixel.
     """
-    ones = torch.ones(len(magnitudes), 1, *size, device=magnitudes.device)
-    if region == "none" or not isinstance(transform, Geometric):
+    if region == "none" or isinstance(motion, Still):
         return ones[:, 0].bool()
-    mask = unfilled(transform.move(ones, magnitudes))
+    mask = unfilled(motion.move(ones))
     return largest_rectangle(mask) if region == "rectangle" else mask
 
 
-def there_and_back_region(
-    transform: Geometric, magnitudes: Float[Tensor, " b"], size: tuple[int, int]
-) -> Bool[Tensor, "b h w"]:
+def there_and_back_region(motion: Motion, ones: Float[Tensor, "b 1 h w"]) -> Bool[Tensor, "b h w"]:
     """The pixels that come home unfilled when an image is moved and moved back."""
-    ones = torch.ones(len(magnitudes), 1, *size, device=magnitudes.device)
-    moved = unfilled(transform.move(ones, magnitudes)).to(ones)[:, None]
-    return unfilled(transform.move_back(moved, magnitudes))
+    if isinstance(motion, Still):
+        return ones[:, 0].bool()
+    return unfilled(motion.move_back(unfilled(motion.move(ones)).to(ones)[:, None]))
 
 
 def unfilled(warped_ones: Float[Tensor, "b 1 h w"]) -> Bool[Tensor, "b h w"]:

@@ -5,20 +5,28 @@ from typing import ClassVar
 
 from jaxtyping import Float32, Float64
 from torch import Tensor
+from typing_extensions import override
 
-from xai_sweep.metrics.base import Metric, Pairs
+from xai_sweep.core.columns import Column
+from xai_sweep.metrics.base import Distance
 from xai_sweep.metrics.maps import total
+from xai_sweep.metrics.pairs import Pairs
 
 
 @dataclass(frozen=True)
-class Pearson(Metric):
+class Pearson(Distance):
     """Linear correlation of the two heatmaps over the region; undefined if a map is constant."""
 
-    higher_is_better: ClassVar[bool] = True
-    source: ClassVar[str] = "Pearson, Proc. R. Soc. London 58, 1895"
+    column: ClassVar[Column] = Column(
+        "pearson",
+        "Linear correlation of the two heatmaps over the region.",
+        better="higher",
+        null="a heatmap is constant",
+        source="Pearson, Proc. R. Soc. London 58, 1895",
+    )
 
-    def __call__(self, pairs: Pairs) -> Float64[Tensor, "*p"]:
-        """See the class."""
+    @override
+    def between(self, pairs: Pairs) -> Float64[Tensor, "*p"]:
         return correlation(pairs.a.centred, pairs.b.centred)
 
 

@@ -5,13 +5,16 @@ from typing import ClassVar
 
 from jaxtyping import Float64
 from torch import Tensor
+from typing_extensions import override
 
-from xai_sweep.metrics.base import Metric, Pairs
+from xai_sweep.core.columns import Column
+from xai_sweep.metrics.base import Distance
+from xai_sweep.metrics.pairs import Pairs
 from xai_sweep.metrics.similarity.pearson import correlation
 
 
 @dataclass(frozen=True)
-class Spearman(Metric):
+class Spearman(Distance):
     """Correlation of the pixels' ranks over the region; undefined if a map is constant.
 
     Ranks are those of :attr:`Maps.ranks`: values closer than about 1.5e-5 of their map's mean
@@ -19,9 +22,14 @@ class Spearman(Metric):
     constant.
     """
 
-    higher_is_better: ClassVar[bool] = True
-    source: ClassVar[str] = "Spearman, Am. J. Psychology 15, 1904; mean ranks for ties"
+    column: ClassVar[Column] = Column(
+        "spearman",
+        "Correlation of the pixels' ranks over the region; ties share their mean rank.",
+        better="higher",
+        null="a heatmap is constant",
+        source="Spearman, Am. J. Psychology 15, 1904; mean ranks for ties",
+    )
 
-    def __call__(self, pairs: Pairs) -> Float64[Tensor, "*p"]:
-        """See the class."""
+    @override
+    def between(self, pairs: Pairs) -> Float64[Tensor, "*p"]:
         return correlation(pairs.a.ranks, pairs.b.ranks)

@@ -7,26 +7,34 @@ from typing import ClassVar
 import torch
 from jaxtyping import Float32, Float64
 from torch import Tensor
+from typing_extensions import override
 
-from xai_sweep.metrics.base import Metric, Pairs
+from xai_sweep.core.columns import Column
+from xai_sweep.metrics.base import Distance
 from xai_sweep.metrics.maps import Maps, per_map, total
+from xai_sweep.metrics.pairs import Pairs
 
 K1, K2, SIGMA, REACH = 0.01, 0.03, 1.5, 5
 
 
 @dataclass(frozen=True)
-class SSIM(Metric):
+class SSIM(Distance):
     """Mean structural similarity over the region, by a Gaussian window of 11 x 11, sigma 1.5.
 
     Means, variances and covariance around a pixel come from the valid pixels of its window only.
     The data range is that of the reference over the region; undefined if the reference is constant.
     """
 
-    higher_is_better: ClassVar[bool] = True
-    source: ClassVar[str] = "Wang, Bovik, Sheikh, Simoncelli, IEEE TIP 13, 2004, eq. 13 and 17"
+    column: ClassVar[Column] = Column(
+        "ssim",
+        "Mean structural similarity over the region, Gaussian window of 11 x 11 pixels.",
+        better="higher",
+        null="the reference is constant",
+        source="Wang, Bovik, Sheikh, Simoncelli, IEEE TIP 13, 2004, eq. 13 and 17",
+    )
 
-    def __call__(self, pairs: Pairs) -> Float64[Tensor, "*p"]:
-        """See the class."""
+    @override
+    def between(self, pairs: Pairs) -> Float64[Tensor, "*p"]:
         values = torch.where(pairs.b.spread > 0, total(similarity(pairs)), torch.nan)
         return values / pairs.count
 

@@ -1,19 +1,22 @@
 """Overlap of the most relevant pixels."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
+from annotated_types import Gt, Lt
 from jaxtyping import Float32, Float64
 from torch import Tensor
+from typing_extensions import override
 
-from xai_sweep.core.errors import InputError
-from xai_sweep.metrics.base import Metric, Pairs
+from xai_sweep.core.columns import Column
+from xai_sweep.metrics.base import Distance
 from xai_sweep.metrics.maps import Maps, per_map, total
+from xai_sweep.metrics.pairs import Pairs
 
 
 @dataclass(frozen=True)
-class TopKIoU(Metric):
+class TopKIoU(Distance):
     """Intersection over union of the most relevant pixels (the most positive ones) of both maps.
 
     With n valid pixels, k is ``share * n``, rounded, at least 1. A pixel is chosen if its rank
@@ -25,17 +28,18 @@ class TopKIoU(Metric):
         share: part of the valid pixels, above 0 and below 1.
     """
 
-    share: float = 0.05
+    share: Annotated[float, Gt(0), Lt(1)] = 0.05
 
-    higher_is_better: ClassVar[bool] = True
-    source: ClassVar[str] = "Ghorbani, Abid, Zou, AAAI 2019, top-k intersection, over the union"
+    column: ClassVar[Column] = Column(
+        "topk_iou",
+        "Intersection over union of the most relevant pixels of both heatmaps.",
+        better="higher",
+        null="neither heatmap has a top",
+        source="Ghorbani, Abid, Zou, AAAI 2019, top-k intersection, over the union",
+    )
 
-    def __post_init__(self) -> None:
-        if not (isinstance(self.share, float) and 0 < self.share < 1):
-            raise InputError("metric.topk_iou.share", self.share, "a number above 0 and below 1")
-
-    def __call__(self, pairs: Pairs) -> Float64[Tensor, "*p"]:
-        """See the class."""
+    @override
+    def between(self, pairs: Pairs) -> Float64[Tensor, "*p"]:
         a, b = self._top(pairs, pairs.a), self._top(pairs, pairs.b)
         both = total(a * b)
         return both / (total(a) + total(b) - both)

@@ -14,7 +14,7 @@ from xai_sweep.store.atomic import read_json
 from xai_sweep.store.cell_folder import MANIFEST, CellFolder
 from xai_sweep.store.entries import Entries
 from xai_sweep.store.failures import FAILURES
-from xai_sweep.store.plans import Planned, read_plans
+from xai_sweep.store.plans import Planned, read_plans, waiting
 from xai_sweep.store.shards import damaged_shards
 from xai_sweep.store.sharing.lease_file import SILENT_SECONDS, Holder, holder, server_time
 from xai_sweep.store.store import CELLS, check_version
@@ -76,7 +76,10 @@ def status(results: Path, wanted: Sequence[Planned] | None = None) -> list[CellS
         name: CellStatus(plan, "missing") for name, plan in plans.items() if name not in found
     }
     cells = [found[name] for name in sorted(found)]
-    return cells if wanted is None else _matched(cells, wanted)
+    if wanted is not None:
+        return _matched(cells, wanted)
+    later = waiting(results, (cell.planned for cell in cells))
+    return [*cells, *(CellStatus(plan, "missing") for plan in later)]
 
 
 def failed_cells(results: Path) -> dict[Path, list[str]]:
@@ -135,7 +138,7 @@ def _cell(
 
 def _done(name: str, manifest: Mapping[str, Any]) -> CellStatus:
     identity = manifest.get("identity", {})
-    question = {key: identity[key] for key in ("ranks", "numbers") if key in identity}
+    question = {key: identity[key] for key in ("ranks", "draws", "numbers") if key in identity}
     counts = manifest.get("counts", {"images": 0, "failed": 0})
     planned = Planned.read(name, {**manifest, **question, "images": counts["images"]})
     return CellStatus(
@@ -161,14 +164,13 @@ def _matched(cells: Sequence[CellStatus], wanted: Sequence[Planned]) -> list[Cel
     """The wanted cells; two sets of images of the same name count as two."""
     known: dict[tuple[str, str], list[CellStatus]] = defaultdict(list)
     for cell in cells:
-        data = cell.planned.data.rpartition("-")[0]
-        known[data, cell.planned.asked].append(cell)
+        known[cell.planned.key].append(cell)
     for alike in known.values():
         alike.sort(key=_progress)
     images = {key[0]: cell.planned.images for key, alike in known.items() for cell in alike}
     matched: list[CellStatus] = []
     for each in wanted:
-        alike = known[each.data, each.asked]
+        alike = known[each.key]
         if not alike:
             matched.append(CellStatus(replace(each, images=images.get(each.data)), "missing"))
             continue

@@ -3,31 +3,26 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
+from typing_extensions import override
 
 from xai_sweep.models.classifier import Normalisation
-from xai_sweep.transforms.base import Photometric
+from xai_sweep.transforms.base import Parameter, Photometric
 
 
 @dataclass(frozen=True)
 class Identity(Photometric):
     """The image as it is; its only magnitude is 0."""
 
-    parameter: ClassVar[str] = "none"
-    unit: ClassVar[str] = "1"
+    parameter: ClassVar[Parameter] = Parameter("none", "1", minimum=0, maximum=0)
 
-    @property
-    def magnitudes(self) -> tuple[float, ...]:
-        """See `Transform.magnitudes`."""
-        return (0.0,)
-
-    def apply(
+    @override
+    def pixels(
         self,
         images: Float[Tensor, "b c h w"],
-        magnitudes: Float[Tensor, " b"],
+        magnitudes: Float64[Tensor, " b"],
         seeds: Int64[Tensor, " b"],
         space: Normalisation,
     ) -> Float[Tensor, "b c h w"]:
-        """See `Transform.apply`."""
         return images

@@ -1,0 +1,11 @@
+from .base import Distance as Distance
+from .base import Metric as Metric
+from .base import Need as Need
+from .pairs import Pairs as Pairs
+from .similarity.cosine import Cosine as Cosine
+from .similarity.nrmse import NRMSE as NRMSE
+from .similarity.pearson import Pearson as Pearson
+from .similarity.rmse import RMSE as RMSE
+from .similarity.spearman import Spearman as Spearman
+from .similarity.ssim import SSIM as SSIM
+from .similarity.topk_iou import TopKIoU as TopKIoU
