@@ -169,7 +169,7 @@ def test_missing_accounts_are_said(
     commands(**WORKING | {"sacct": "echo 'Slurm accounting storage is disabled' >&2; exit 1"})
     check_slurm(None, jobs=1)
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("warning: this SLURM keeps no accounts (sacct): a job that is no longer")
+    assert line.startswith("warning: this SLURM keeps no accounts (sacct): a job that has left")
 
 
 @pytest.mark.parametrize(
