@@ -6,11 +6,12 @@ one place that says what a parameter may be, with bounds from `annotated_types`:
     share: Annotated[float, Gt(0), Lt(1)] = 0.05
     reduction: Literal["sum", "absolute_max"] = "sum"
     layer: str | None = None
+    batch_size: Annotated[int, Ge(1), EXECUTION_ONLY] = 10
 """
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from functools import cache
 from inspect import get_annotations
 from types import NoneType, UnionType
@@ -35,6 +36,15 @@ _IN_WORDS = {
     str: "text",
     NoneType: "null",
 }
+
+
+class _ExecutionOnly:
+    """The type of `EXECUTION_ONLY`."""
+
+
+# Marks a parameter that says how something is computed, and changes no number beyond rounding: it
+# is in no key and in no title.
+EXECUTION_ONLY = _ExecutionOnly()
 
 
 class Declared:
@@ -73,6 +83,19 @@ def parameter_types(cls: type) -> Mapping[str, Any]:
     return kinds
 
 
+@cache
+def execution_only(cls: type) -> frozenset[str]:
+    """The parameters that a dataclass marks with `EXECUTION_ONLY`."""
+    if not is_dataclass(cls):
+        return frozenset()
+    types = parameter_types(cls)
+    return frozenset(
+        name
+        for name in (each.name for each in fields(cls))
+        if any(isinstance(extra, _ExecutionOnly) for extra in get_args(types[name])[1:])
+    )
+
+
 def checked(key: str, value: Any, annotation: Any) -> Any:
     """A value, converted to its declared type.
 
@@ -109,7 +132,8 @@ def in_words(annotation: Any) -> str:
         else:
             words.append(known + " and".join(_bound_in_words(bound) for bound in bounds))
     if choices:
-        words.insert(0, f"one of {', '.join(choices)}")
+        several = len(choices) > 1
+        words.insert(0, f"one of {', '.join(choices)}" if several else choices[0])
     return " or ".join(words)
 
 
