@@ -84,8 +84,8 @@ class Undecided(nn.Module):
 def test_methods_that_ask_often_need_no_graph(explainer: Explainer) -> None:
     module, pixels, targets = Undecided(), images(), torch.tensor([[0, 3], [1, 2], [4, 4]])
     assert quickest(Classifier(module), pixels) is module
-    found = explainer.bind(Classifier(module))(pixels, targets)
-    double = explainer.bind(Classifier(module.double()))(pixels.double(), targets)
+    found = explainer.explain(Classifier(module), pixels, targets).heatmaps
+    double = explainer.explain(Classifier(module.double()), pixels.double(), targets).heatmaps
     torch.testing.assert_close(found.double(), double, rtol=1e-3, atol=1e-4)
 
 
