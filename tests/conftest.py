@@ -1,12 +1,12 @@
 import os
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import pytest
 import torch
 
 if TYPE_CHECKING:
-    from xai_sweep.explainers import Explained
-    from xai_sweep.models import Classifier
+    from xai_sweep.config.cells import Cell
 
 # A developer's own setting would turn every one-line error into a traceback.
 os.environ.pop("HYDRA_FULL_ERROR", None)
@@ -21,18 +21,30 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture
-def explained(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Grows by the number of images whenever Grad-CAM explains some."""
-    from xai_sweep.explainers import GradCam
+def explained() -> Iterator[list[int]]:
+    """Grows by the number of images whenever jobs of this process explain some."""
+    from xai_sweep.sweep.observing import Observer, observed_by
 
     sizes: list[int] = []
-    explain = GradCam.explain
 
-    def counting(
-        self: GradCam, classifier: "Classifier", images: torch.Tensor, *rest: torch.Tensor
-    ) -> "Explained":
-        sizes.append(len(images))
-        return explain(self, classifier, images, *rest)
+    class Sizes(Observer):
+        def explained(self, images: int) -> None:
+            sizes.append(images)
 
-    monkeypatch.setattr(GradCam, "explain", counting)
-    return sizes
+    with observed_by(Sizes()):
+        yield sizes
+
+
+@pytest.fixture
+def computed() -> Iterator[list["Cell"]]:
+    """Grows by cells whenever jobs of this process begin a pass over the images for them."""
+    from xai_sweep.sweep.observing import Observer, observed_by
+
+    cells: list[Cell] = []
+
+    class Cells(Observer):
+        def computing(self, cells_of_a_pass: Sequence["Cell"]) -> None:
+            cells.extend(cells_of_a_pass)
+
+    with observed_by(Cells()):
+        yield cells

@@ -25,6 +25,11 @@ class Answer:
         return self.out + self.err
 
     @property
+    def both(self) -> tuple[int, str]:
+        """Exit code, and all that was printed."""
+        return self.code, self.printed
+
+    @property
     def json(self) -> dict[str, Any]:
         """The one JSON document on stdout; anything else there, or a NaN, is an error."""
 

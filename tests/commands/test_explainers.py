@@ -31,6 +31,7 @@ def expected() -> list[dict[str, Any]]:
                 "explainer": name,
                 **facts,
                 "cost_in_forwards": None if math.isnan(cost) else cost,
+                "columns": [column.name for column in explainer.facts],
                 "source": explainer.source,
             }
         )
@@ -66,6 +67,7 @@ def test_the_same_as_json(expected: list[dict[str, Any]], say: Callable[..., Any
     assert answer.json == {"targets": 4, "explainers": expected}
     # At least one varies: a number that is not finite would not be JSON.
     assert None in [each["cost_in_forwards"] for each in expected]
+    assert any(each["columns"] for each in expected)
 
 
 def test_words_of_a_run_are_read(say: Callable[..., Any], complaint: Callable[..., str]) -> None:

@@ -178,7 +178,7 @@ def test_another_schema_version_is_refused_and_left_alone(tmp_path, cell, file):
 def test_another_schema_version_is_refused_without_a_marker(tmp_path, cell):
     (tmp_path / "_xai_sweep.json").unlink()
     (cell.path / "_manifest.json").write_text('{"schema": 0, "shards": []}')
-    with pytest.raises(InputError, match="_manifest.json has version 0"):
+    with pytest.raises(InputError, match=r"_manifest\.json has version 0"):
         Store(tmp_path)
     assert not (tmp_path / "_xai_sweep.json").exists()
 

@@ -27,7 +27,7 @@ Keys of --json:
   targets            {TARGETS}: the number of targets to which cost_in_forwards refers
   explainers         of each: explainer, is_deterministic, is_signed, is_class_sensitive, conserves,
                      needs_fit, is_control, cost_in_forwards (forward passes per image at 224
-                     pixels; null if it varies), source"""
+                     pixels; null if it varies), columns (of the rows, which it gives), source"""
 
 
 def add_parser(commands: Commands) -> None:
@@ -39,7 +39,7 @@ def add_parser(commands: Commands) -> None:
         "the explanation methods, and what is known of each",
         main,
         details=_DETAILS,
-        takes_words=True,
+        composes=True,
     )
     parser.add_argument("words", nargs="*", metavar="key=value", help="words of a run")
     add_json(parser)
@@ -89,6 +89,7 @@ def known(words: Sequence[str] = ()) -> list[dict[str, Any]]:
                 "explainer": name,
                 **{attribute: getattr(explainer, attribute) for attribute in FACTS.values()},
                 "cost_in_forwards": explainer.cost_in_forwards(TARGETS),
+                "columns": [column.name for column in explainer.facts],
                 "source": explainer.source,
             }
         )

@@ -10,6 +10,11 @@ from xai_sweep.commands.words import MULTIRUN
 from xai_sweep.core.errors import InputError, unknown_key
 
 PROGRAM = "xai-sweep"
+# Hydra's own options, for commands that take the words of a run.
+_CONFIGURATION = {
+    "--config-dir": "a folder of yaml files of your own",
+    "--config-name": "a configuration in that folder, in place of config.yaml",
+}
 
 Main = Callable[[argparse.Namespace], int]
 
@@ -73,6 +78,7 @@ def add_command(
     *,
     details: str = "",
     takes_words: bool = False,
+    composes: bool = False,
     **options: Any,
 ) -> Parser:
     """Add the parser of a command.
@@ -85,6 +91,7 @@ def add_command(
         main: what runs it; returns the exit code.
         details: what stands in its help below the summary.
         takes_words: whether words that are no options come behind its arguments.
+        composes: whether these are the words of a run, from which it composes a configuration.
         options: for the parser.
     """
     parser = commands.add_parser(
@@ -96,6 +103,9 @@ def add_command(
         allow_abbrev=False,
         **options,
     )
+    for option, meaning in _CONFIGURATION.items() if composes else ():
+        parser.add_option(option, help=meaning)
+    takes_words = takes_words or composes
     parser.set_defaults(main=main, parser=parser, takes_words=takes_words, words=[])
     return parser
 
@@ -128,6 +138,8 @@ def parse(
         arguments, left = parser.parse_known_args(list(words))
     except UsageError:
         raise InputError(name, given, usage) from None
+    if "main" not in arguments:  # options alone
+        raise InputError(name, given, usage)
     left = [word for word in left if not (arguments.takes_words and word in MULTIRUN)]
     for word in left:
         if word.startswith("-"):
@@ -135,5 +147,10 @@ def parse(
             raise unknown_key(option, value, arguments.parser.option_names)
     if left and not arguments.takes_words:
         raise InputError(name, given, usage)
-    arguments.words = [*arguments.words, *left]
+    given_options = {
+        option: getattr(arguments, option.removeprefix("--").replace("-", "_"), None)
+        for option in _CONFIGURATION
+    }
+    chosen = [f"{option}={value}" for option, value in given_options.items() if value]
+    arguments.words = [*chosen, *arguments.words, *left]
     return arguments

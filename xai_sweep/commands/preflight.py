@@ -33,7 +33,7 @@ def add_parser(commands: Commands) -> None:
         "what the explainer will do with the model, and its cost",
         main,
         details=_DETAILS,
-        takes_words=True,
+        composes=True,
     )
     parser.add_argument("words", nargs="*", metavar="key=value", help="words of a run")
     add_json(parser)

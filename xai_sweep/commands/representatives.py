@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from xai_sweep.report.representatives import Setting
 
 FILTERS = ("data", "model", "explainer", "transform", "magnitude", "seed")
-_DETAILS = """SP-LIME's submodular pick on the kept reference heatmaps of any method, for each data set,
-model, explainer and seed; keep_heatmaps=all keeps those of all images. A picture of the images is
-written to RESULTS/_figures. Words such as explainer=lime choose the cells.
+_DETAILS = """SP-LIME's submodular pick on the kept reference heatmaps of any method, for each data
+set, model, explainer and seed; keep_heatmaps=all keeps those of all images. A picture of the images
+is written to RESULTS/_figures. Words such as explainer=lime choose the cells.
 
 Keys of --json:
   results            the folder

@@ -17,7 +17,7 @@ def add_parser(commands: Commands) -> None:
         main,
         details="Words behind RESULTS say how jobs run: hydra/launcher=..., hydra.launcher.*=...,\n"
         "on_error=..., cells_per_job=...",
-        takes_words=True,
+        composes=True,
     )
     parser.add_argument("results", metavar="RESULTS", help="a results folder")
     parser.add_argument("words", nargs="*", metavar="key=value", help="how jobs run")

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from xai_sweep.commands.errors import one_line_errors
 from xai_sweep.commands.parsing import Commands, add_command
-from xai_sweep.commands.words import multirun_first, with_controls
+from xai_sweep.commands.words import options_first, with_controls
 from xai_sweep.config import plugins
 from xai_sweep.config.keys import add_schema
 from xai_sweep.config.messages import USER_ERRORS
@@ -78,9 +78,9 @@ def run(words: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if words is None else words)
     if "--cfg" in given and "job" in given:
         given.append("--resolve")
-    sys.argv[1:] = multirun_first(with_multirun(with_controls(given)))
     _errors.clear()
     with one_line_errors():
+        sys.argv[1:] = options_first(with_multirun(with_controls(given)))
         plugins.activate_from(sys.argv[1:])
         job()
         for error in _errors:

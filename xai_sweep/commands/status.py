@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 _WATCH_SECONDS = 2.0
 # Jobs that are named one by one.
 _JOBS = 10
-_DETAILS = """With the words of a sweep behind RESULTS, for example -m explainer=lrp,lime, the cells of
-that sweep; without any, all cells that are there or planned.
+_DETAILS = """With the words of a sweep behind RESULTS, for example -m explainer=lrp,lime, the cells
+of that sweep; without any, all cells that are there or planned.
 
 Keys of --json:
   results            the folder
@@ -50,7 +50,7 @@ def add_parser(commands: Commands) -> None:
         "done, running, failed and missing cells of a sweep",
         main,
         details=_DETAILS,
-        takes_words=True,
+        composes=True,
     )
     parser.add_argument("results", metavar="RESULTS", help="a results folder")
     parser.add_argument("words", nargs="*", metavar="key=value", help="the words of the sweep")

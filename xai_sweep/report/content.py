@@ -98,7 +98,7 @@ _IMPLIED = frozenset({"is_control", "parameter"})
 
 def _shown_metrics(lines: pd.DataFrame) -> list[str]:
     """The metrics that a table shows."""
-    found = [str(name) for name in lines.columns[lines.columns.get_loc("flipped") + 1 :]]  # type: ignore[operator,misc]
+    found = [str(name) for name in lines.columns[lines.columns.get_loc("flipped") + 1 :]]  # type: ignore[operator]
     first = [name for name in _FIRST if name in found]
     return [*first, *(name for name in found if name not in first)][:_METRICS]
 

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from xai_sweep.store.schema import QUESTION
 FIGURES = "_figures"
 # The reference heatmaps of a clean image do not depend on these.
 _OF_THE_CHANGE = frozenset({"transform", "target", "region", "region_of", "draws", "metric"})
-_SETTING = ("data", "model", "explainer", "seed")
+_SETTING = ("model", "explainer", "seed")
 
 # By name: the heatmaps of one image, and its rows.
 _Shown = dict[str, tuple[Heatmaps, pd.DataFrame]]
@@ -82,14 +83,13 @@ def publish_side_by_side(results: Path) -> dict[str, Path]:
     """
     from xai_sweep.report import figures
 
-    cells = _cell_of_each_setting(results)
-    names = _names([rows for _, _, rows in cells])
     images: dict[tuple[str, str], _Shown] = {}
-    for name, (_, kept, rows) in sorted(zip(names, cells, strict=True), key=lambda each: each[0]):
-        for at, image_id in enumerate(kept.image_id):
-            of_image = rows[rows["image_id"] == image_id]
-            key = (str(of_image["data"].iloc[0]), image_id)
-            images.setdefault(key, {})[name] = (kept.select([at]), of_image)
+    for data, settings in _settings(results).items():
+        names = _names([rows for _, rows in settings])
+        for name, (kept, rows) in sorted(zip(names, settings, strict=True), key=itemgetter(0)):
+            for at, image_id in enumerate(kept.image_id):
+                of_image = rows[rows["image_id"] == image_id]
+                images.setdefault((data, image_id), {})[name] = (kept.select([at]), of_image)
     shown = {key: lines for key, lines in images.items() if len(lines) > 1}
     several = len({data for data, _ in shown}) > 1
     pictures = {}
@@ -100,26 +100,27 @@ def publish_side_by_side(results: Path) -> dict[str, Path]:
     return pictures
 
 
-def _cell_of_each_setting(results: Path) -> list[tuple[Path, Heatmaps, pd.DataFrame]]:
-    """One cell of each setting with heatmaps: its folder, its heatmaps, and the rows of these."""
-    settings: dict[str, Path] = {}
+def _settings(results: Path) -> dict[str, list[tuple[Heatmaps, pd.DataFrame]]]:
+    """By data set, the heatmaps of each setting that has any, and the rows of their images."""
+    cells: dict[str, Path] = {}
     for path in sorted((results / "cells").glob("*/_manifest.json")):
         # Any cell of a setting is enough: the references are the same in all of them.
         identity = manifests(path.parent)[0]["identity"]
         key = {name: value for name, value in identity.items() if name not in _OF_THE_CHANGE}
-        settings.setdefault(json.dumps(key, sort_keys=True), path.parent)
-    found = []
-    for cell in settings.values():
+        cells.setdefault(json.dumps(key, sort_keys=True), path.parent)
+    found: dict[str, list[tuple[Heatmaps, pd.DataFrame]]] = {}
+    for cell in cells.values():
         kept = heatmaps(cell)
         if kept is not None:
-            found.append((cell, kept, load(cell, filters=[("image_id", "in", kept.image_id)])))
+            rows = load(cell, filters=[("image_id", "in", kept.image_id)])
+            found.setdefault(str(rows["data"].iloc[0]), []).append((kept, rows))
     return found
 
 
 def _names(rows: Sequence[pd.DataFrame]) -> list[str]:
     """What tells settings apart, one text for each."""
     lines = pd.DataFrame([each.iloc[0] for each in rows], columns=[*QUESTION])
-    differing = distinguishing(lines, _SETTING) if len(lines) else []
+    differing = distinguishing(lines, _SETTING)
     texts = [" ".join(_words(line, differing)) for line in lines.to_dict("records")]
     # The same names, and so other weights or numbers of ranks.
     return [
@@ -129,11 +130,7 @@ def _names(rows: Sequence[pd.DataFrame]) -> list[str]:
 
 
 def _words(line: Mapping[Any, Any], differing: Sequence[str]) -> list[str]:
-    return [
-        f"seed {line[name]}" if name == "seed" else str(line[name])
-        for name in differing
-        if name != "data"
-    ]
+    return [f"seed {line[name]}" if name == "seed" else str(line[name]) for name in differing]
 
 
 def _main_metric(content: Mapping[str, Any]) -> tuple[str, str | None]:

@@ -32,7 +32,7 @@ QUESTION = (
 CONSTANT = ("cell", *QUESTION, "magnitude")
 
 _NEVER = "never"
-_TYPES: dict[str, pa.DataType] = {
+_TYPES: dict[Kind, pa.DataType] = {
     "float64": pa.float64(),
     "int64": pa.int64(),
     "int32": pa.int32(),
@@ -41,7 +41,7 @@ _TYPES: dict[str, pa.DataType] = {
     "string": pa.string(),
 }
 assert set(_TYPES) == set(get_args(Kind))
-_KINDS = {kind: name for name, kind in _TYPES.items()}
+_KINDS: dict[pa.DataType, Kind] = {kind: name for name, kind in _TYPES.items()}
 
 
 def _known(name: str, description: str, kind: Kind = "string") -> Column:
@@ -170,7 +170,7 @@ def _declared(field: pa.Field) -> Column:
         field.name,
         facts.get("description", ""),
         _KINDS[field.type],
-        facts.get("better") or None,  # type: ignore[arg-type]
+        facts.get("better") or None,
         facts.get("null", "undefined"),
         facts.get("source", ""),
     )

@@ -83,7 +83,7 @@ def in_processes(
         for index in range(world):
             ours, theirs = context.Pipe()
             process = Process(index, world)
-            child = context.Process(
+            child: BaseProcess = context.Process(
                 target=_main, args=(theirs, process, work, arguments), name=f"process {index}"
             )
             child.start()

@@ -13,7 +13,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from xai_sweep.tracking.wandb_record import Record, is_up, run_file
+from xai_sweep.tracking.wandb_record import Record, is_uploaded, run_file
 
 EVERY_SECONDS = 60.0
 AT_EXIT_SECONDS = 5.0
@@ -91,7 +91,7 @@ class Background:
 
 def _settled(path: Path) -> bool:
     record = Record.read(path)
-    return record is None or (is_up(path) if record.upload else run_file(path) is not None)
+    return record is None or (is_uploaded(path) if record.upload else run_file(path) is not None)
 
 
 background = Background()

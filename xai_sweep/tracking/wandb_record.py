@@ -106,7 +106,7 @@ def run_file(path: Path) -> Path | None:
     return file if (folder / COMPLETE).exists() else None
 
 
-def is_up(path: Path) -> bool:
+def is_uploaded(path: Path) -> bool:
     """Whether W&B has confirmed the run; the marker is its own."""
     file = run_file(path)
     return file is not None and file.with_name(f"{file.name}.synced").exists()

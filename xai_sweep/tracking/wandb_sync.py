@@ -9,7 +9,7 @@ from rich.table import Table
 
 from xai_sweep.core.errors import InputError
 from xai_sweep.tracking.wandb_login import host, logged_in
-from xai_sweep.tracking.wandb_record import RECORD, Record, is_up
+from xai_sweep.tracking.wandb_record import RECORD, Record, is_uploaded
 from xai_sweep.tracking.wandb_upload import contained, upload
 
 UP_BEFORE = "uploaded before"
@@ -41,7 +41,7 @@ def wandb_sync(folders: Sequence[Path], *, unfinished: bool = False) -> int:
     state: dict[Path, str] = {}
     for path, record in records.items():
         ended = record.ended()
-        if is_up(path):
+        if is_uploaded(path):
             state[path] = UP_BEFORE
         elif ended is False:
             state[path] = "still running"

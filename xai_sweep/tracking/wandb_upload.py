@@ -25,7 +25,7 @@ from xai_sweep.tracking.wandb_record import (
     MAGNITUDE,
     WANDB,
     Record,
-    is_up,
+    is_uploaded,
     metric_key,
     run_file,
 )
@@ -54,14 +54,14 @@ def upload(records: Sequence[Path], seconds: float = SYNC_SECONDS) -> dict[Path,
     """
     left: dict[Path, str] = {}
     reason = ""
-    for chunk in _chunks([path for path in records if not is_up(path)]):
+    for chunk in _chunks([path for path in records if not is_uploaded(path)]):
         with _locked(chunk) as mine:
             left |= dict.fromkeys(set(chunk) - set(mine), "another process uploads it")
             unwritten = _write_all(mine)
             written = [path for path in mine if path not in unwritten]
             if written:
                 reason = reason or trouble() or _send(written, seconds)
-            left |= unwritten | {path: reason for path in written if not is_up(path)}
+            left |= unwritten | {path: reason for path in written if not is_uploaded(path)}
     return left
 
 
@@ -199,7 +199,7 @@ def _send(records: Sequence[Path], seconds: float) -> str:
     except subprocess.TimeoutExpired:
         return f"the server did not accept it within {seconds:g} s"
     printed = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-    if all(is_up(path) for path in records):
+    if all(is_uploaded(path) for path in records):
         return ""
     return printed[-1] if printed else f"wandb sync ended with {done.returncode}"
 

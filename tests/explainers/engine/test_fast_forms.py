@@ -2,160 +2,213 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import pytest
 import torch
 from annotated_types import Ge
-from relevance import propagation
-from torch import Tensor, nn
+from networks import network
+from relevance import relevance
+from torch import Tensor, fx
 from typing_extensions import override
 
 from xai_sweep.core.errors import InputError
 from xai_sweep.explainers import LRP
 from xai_sweep.explainers.relevance.engine import Relevance, Rule, Shares, Site, distribute
 from xai_sweep.explainers.relevance.engine.forms import Equation, fast, form_class
+from xai_sweep.explainers.relevance.engine.layers import Affine, Conv, Linear, Scale
+from xai_sweep.explainers.relevance.engine.messages import Ledger, Message
 from xai_sweep.explainers.relevance.engine.rule import rules
 from xai_sweep.explainers.relevance.engine.rules import Zero
+from xai_sweep.explainers.relevance.engine.steps import Layer
 from xai_sweep.models import Classifier
 
-Parameters = Mapping[str, Any]
+CHANNELS, SIZE = 4, (4, 7, 6)
 
-LAYERS: dict[str, Callable[..., nn.Module]] = {
-    "stride": lambda **bias: nn.Conv2d(4, 5, 3, stride=2, padding=(2, 1), **bias),
-    "dilation": lambda **bias: nn.Conv2d(4, 5, 3, dilation=(2, 1), **bias),
-    "groups": lambda **bias: nn.Conv2d(4, 6, 3, padding=1, groups=2, **bias),
-    "depthwise": lambda **bias: nn.Conv2d(4, 8, (1, 3), groups=4, **bias),
-    "linear": lambda **bias: nn.Sequential(nn.Flatten(), nn.Linear(4 * 7 * 6, 9, **bias)),
+
+def conv(shape: tuple[int, ...], *, stride=1, padding=0, dilation=1, groups=1, outer=(0,) * 4):
+    def make(weight: Tensor, bias: Tensor | None) -> Conv:
+        pairs = [each if isinstance(each, tuple) else (each,) * 2 for each in (stride, padding)]
+        reach = dilation if isinstance(dilation, tuple) else (dilation,) * 2
+        return Conv(weight, bias, *pairs, reach, groups, outer)
+
+    return shape, make
+
+
+LAYERS: dict[str, tuple[tuple[int, ...], Callable[[Tensor, Tensor | None], Affine]]] = {
+    # Of 7 x 6 pixels a stride of 2 leaves the last column out.
+    "stride": conv((5, 4, 3, 3), stride=2),
+    "padding": conv((5, 4, 3, 3), padding=(2, 1)),
+    "uneven padding": conv((5, 4, 3, 3), stride=2, outer=(0, 1, 2, 1)),
+    "dilation": conv((5, 4, 3, 3), dilation=(2, 1)),
+    "groups": conv((6, 2, 3, 3), padding=1, groups=2),
+    "depthwise": conv((8, 1, 3, 3), groups=4),
+    "asymmetric": conv((5, 4, 1, 3), stride=(2, 1), padding=(0, 1)),
+    "linear": ((9, 4), Linear),
+    "batchnorm": ((4,), Scale),
 }
-# What stands before and after the layer: what it may assume about its inputs and its relevance.
-PLACES: dict[str, tuple[list[nn.Module], list[nn.Module]]] = {
-    "at the image": ([], []),
-    "between rectifiers": ([nn.Conv2d(4, 4, 1), nn.ReLU()], [nn.ReLU()]),
-    "signed inputs": ([nn.Conv2d(4, 4, 1), nn.Tanh()], [nn.ReLU6()]),
-    "nonnegative inputs": ([nn.Conv2d(4, 4, 1), nn.ReLU()], [nn.SiLU()]),
-}
-# Every parameter away from its default, too.
-VARIANTS: dict[str, list[Parameters]] = {
+# Every parameter also away from its default.
+VARIANTS: dict[str, list[Mapping[str, Any]]] = {
     "zero": [{}, {"bias": False}],
-    "epsilon": [{"epsilon": 0.1}, {"relative": True, "epsilon": 0.25, "bias": False}],
-    "gamma": [{}, {"gamma": 2.0, "stabilizer": 0.1}, {"bias": False}],
-    "alpha_beta": [{}, {"alpha": 1.0, "beta": 0.0, "stabilizer": 0.1}, {"bias": False}],
-    "z_plus": [{}, {"stabilizer": 0.1, "bias": False}],
+    "epsilon": [
+        {"epsilon": 0.1},
+        {"epsilon": 0.1, "bias": False},
+        {"epsilon": 0.25, "relative": True},
+        {"epsilon": 0.25, "relative": True, "bias": False},
+    ],
+    "gamma": [{}, {"gamma": 2.0, "stabilizer": 0.1}, {"gamma": 0.0}, {"bias": False}],
+    "alpha_beta": [
+        {},
+        {"alpha": 1.0, "beta": 0.0},
+        {"alpha": 3.0, "beta": 2.0, "stabilizer": 0.1},
+        {"bias": False},
+    ],
+    "z_plus": [{}, {"stabilizer": 0.1}, {"bias": False}],
     "z_box": [{}, {"stabilizer": 0.1}],
-    "w_square": [{}, {"bias": True, "stabilizer": 0.1}],
+    "w_square": [{}, {"bias": True}, {"bias": True, "stabilizer": 0.1}],
     "flat": [{}, {"stabilizer": 0.1}],
     "pass": [{}],
     "abs_z": [{}],
 }
-FAST = [name for name, rule in rules().items() if form_class(rule()) is not Equation]
-TARGETS = torch.tensor([[0, 3], [2, 1], [3, 3]])
 
 
-def network(place: str, layer: nn.Module) -> nn.Sequential:
-    """In float64, weights and biases of the same order."""
-    before, after = PLACES[place]
-    body = nn.Sequential(*before, layer, *after, nn.Flatten()).eval()
-    width = body(torch.zeros(1, 4, 7, 6)).shape[1]
-    net = nn.Sequential(*body, nn.Linear(width, 4)).eval().double()
-    generator = torch.Generator().manual_seed(0)
-    for parameter in net.parameters():
-        nn.init.normal_(parameter, std=0.5, generator=generator)
-    return net
+class Activation(NamedTuple):
+    function: Callable[[Tensor], Tensor] | None
+    rectified: bool = False
+    is_relu: bool = False
 
 
-def both(net: nn.Module, kind: torch.dtype, **parameters: Any) -> tuple[Relevance, Relevance]:
-    """By fast forms, and by equations."""
-    generator = torch.Generator().manual_seed(1)
-    images = torch.rand(3, 4, 7, 6, dtype=torch.float64, generator=generator).to(kind) * 2 - 1
-    classifier = Classifier(net.to(kind), mean=(0.5,) * 4, std=(0.5,) * 4)
-    found = [
-        propagation(classifier, images, each, **parameters)(images, TARGETS, accounts=True)
-        for each in (True, False)
-    ]
-    return found[0], found[1]
+ACTIVATIONS = {
+    "none": Activation(None),
+    "relu": Activation(torch.relu, rectified=True, is_relu=True),
+    "relu6": Activation(torch.nn.functional.relu6, rectified=True),
+    "silu": Activation(torch.nn.functional.silu),
+}
+NODE = fx.Graph().placeholder("input")
 
 
-def distance(found: Relevance, expected: Relevance) -> float:
-    """The largest difference, in units of the largest value of its kind."""
+class Found(NamedTuple):
+    """Relevance of the inputs, and per image that of the bias and of nothing."""
 
-    def off(a: Tensor | None, b: Tensor | None) -> float:
-        assert a is not None
-        assert b is not None
-        largest = max(float(expected.maps.abs().max()), float(expected.logits.abs().max()))
-        return float((a.double() - b.double()).abs().max()) / largest
+    inputs: Tensor
+    absorbed: Tensor
+    lost: Tensor
 
-    pairs = (
-        (found.maps, expected.maps),
-        (found.absorbed, expected.absorbed),
-        (found.lost, expected.lost),
+
+def some(*shape: int, seed: int, kind: torch.dtype = torch.float64) -> Tensor:
+    """Normal numbers that are exact in single precision."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(kind)
+
+
+def site_of(
+    name: str, bias: bool, nonnegative: bool, activation: Activation, kind: torch.dtype
+) -> Site:
+    shape, make = LAYERS[name]
+    own_bias = 0.5 * some(shape[0], seed=1, kind=kind) if bias else None
+    return Site(
+        make(0.5 * some(*shape, seed=0, kind=kind), own_bias),
+        (CHANNELS,) if name == "linear" else SIZE,
+        reads_pixels=not nonnegative,
+        nonnegative=nonnegative,
+        rectified=activation.rectified,
+        bounds=(torch.full((CHANNELS,), -5.0).to(kind), torch.full((CHANNELS,), 4.0).to(kind)),
     )
-    return max(off(a, b) for a, b in pairs)
 
 
-def test_every_rule_of_the_package_has_a_fast_form_and_is_compared_here() -> None:
-    assert [*VARIANTS] == FAST
+def inputs_of(site: Site, noise: float) -> Tensor:
+    """Of three images; each value is changed by so much of its size."""
+    kind = site.layer.weight.dtype
+    a = some(3, *site.size, seed=2, kind=kind)
+    a = a.abs() if site.nonnegative else a
+    return a * (1 + noise * some(*a.shape, seed=3, kind=kind))
 
 
-def compare(net: nn.Module, given: list[Parameters], **parameters: Any) -> None:
-    quick, equation = both(net, torch.float64, rules=given, **parameters)
-    assert equation.maps.abs().max() > 0
-    assert distance(quick, equation) < 1e-10
-    single, single_equation = both(net, torch.float32, rules=given, **parameters)
-    # Where a denominator is small, rounding is enlarged, and no more than by the equation itself.
-    rounding = distance(single_equation, equation)
-    assert distance(single, equation) < max(1e-5, 10 * rounding)
-    assert rounding < 1e-2
+def run(
+    rule: Rule, site: Site, activation: Activation, as_relevance: bool, use: str, noise: float = 0.0
+) -> Found:
+    a = inputs_of(site, noise)
+    step = Layer(
+        node=NODE,
+        args=(NODE,),
+        site=site,
+        chosen=rule,
+        fast=use == "fast form",
+        activation=activation.function,
+        is_relu=activation.is_relu,
+        takes_relevance=as_relevance,
+    )
+    value, kept = step.forward((a,), {}, accounts=True)
+    message = Message(some(*value.shape, seed=4, kind=a.dtype), is_relevance=as_relevance)
+    ledger = Ledger(torch.zeros(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64))
+    (sent,) = step.backward(message, kept, ledger)
+    return Found(sent.as_relevance(a).values, ledger.absorbed, ledger.lost)
+
+
+def distance(found: Found, expected: Found) -> float:
+    """The largest difference, in units of the largest relevance."""
+    largest = max(float(part.abs().max()) for part in expected)
+    pairs = zip(found, expected, strict=True)
+    return max(float((a.double() - b.double()).abs().max()) for a, b in pairs) / largest
+
+
+def test_every_rule_of_the_package_is_compared() -> None:
+    quick = [name for name, rule in rules().items() if _is_ours(rule)]
+    assert quick == [*VARIANTS]
+    assert not any(form_class(rules()[name]()) is Equation for name in quick)
+
+
+def _is_ours(rule: type[Rule]) -> bool:
+    return rule.__module__ == Zero.__module__
 
 
 @pytest.mark.parametrize("bias", [True, False], ids=["bias", "no bias"])
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("kind", LAYERS)
-@pytest.mark.parametrize("name", [name for name in VARIANTS if name not in ("pass", "abs_z")])
-def test_the_fast_form_is_the_equation(name: str, kind: str, place: str, bias: bool) -> None:
-    if name == "z_box" and (place != "at the image" or kind == "linear"):
-        pytest.skip("for the convolution at the image only")
-    net = network(place, LAYERS[kind](bias=bias))
-    at = len(PLACES[place][0])
+@pytest.mark.parametrize("name", VARIANTS)
+def test_the_fast_form_is_the_equation(name: str, kind: str, activation: str, bias: bool) -> None:
+    compared = 0
     for variant in VARIANTS[name]:
-        net = net.double()
-        given = [{"rule": name, "index": f"[{at}:{at + 1}]", **variant}, {"rule": "zero"}]
-        compare(net, given)
+        rule = rules()[name](**variant)
+        for nonnegative in (False, True):
+            if rule.refusal(site_of(kind, bias, nonnegative, ACTIVATIONS["none"], torch.float64)):
+                continue
+            # Relevance in the form R passes an activation as it is, so one of them is enough.
+            for as_relevance in (False, True) if activation == "none" else (False,):
+                compare(rule, (kind, bias, nonnegative), ACTIVATIONS[activation], as_relevance)
+                compared += 1
+    assert compared or name in ("pass", "abs_z")
 
 
-@pytest.mark.parametrize("strategy", ["abs_z", "epsilon", "identity"])
-def test_at_batchnorms(strategy: str) -> None:
-    layer = nn.Sequential(nn.Conv2d(4, 5, 3), nn.BatchNorm2d(5))
-    net = network("between rectifiers", layer)
-    norm = next(part for part in net.modules() if isinstance(part, nn.BatchNorm2d))
-    generator = torch.Generator().manual_seed(3)
-    norm.running_mean.normal_(std=0.3, generator=generator)
-    norm.running_var.uniform_(0.5, 2, generator=generator)
-    compare(net, [{"rule": "gamma"}], batchnorm=strategy)
-
-
-@pytest.mark.parametrize("upper", ["zero", "gamma", "flat"])
-@pytest.mark.parametrize("lower", [name for name in VARIANTS if name not in ("pass", "abs_z")])
-def test_below_another_rule(lower: str, upper: str) -> None:
-    """Relevance arrives as R below a rule that emits it so, and as c below the others."""
-    layers = nn.Sequential(nn.Conv2d(4, 4, 3), nn.ReLU(), nn.Conv2d(4, 5, 3, padding=1))
-    net = network("at the image", layers)
-    compare(net, [{"position": "first", "rule": lower}, {"rule": upper}])
+def compare(
+    rule: Rule, place: tuple[str, bool, bool], activation: Activation, as_relevance: bool
+) -> None:
+    site = site_of(*place, activation, torch.float64)
+    expected = run(rule, site, activation, as_relevance, "equation")
+    assert distance(run(rule, site, activation, as_relevance, "fast form"), expected) < 1e-9
+    # Small denominators enlarge rounding, that of the inputs too: no arithmetic can do better.
+    eps = torch.finfo(torch.float32).eps
+    nearby = run(rule, site, activation, as_relevance, "equation", noise=eps)
+    single = site_of(*place, activation, torch.float32)
+    quick, equation = (
+        run(rule, single, activation, as_relevance, use) for use in ("fast form", "equation")
+    )
+    allowed = 10 * max(distance(nearby, expected), distance(equation, expected), eps)
+    assert distance(quick, expected) < allowed
 
 
 @dataclass(frozen=True)
-class Sharpened(Rule):
-    """Nothing but its equation: ``z_jk = (a_j w_jk)^+ + power a_j w_jk``."""
+class Blended(Rule):
+    """Nothing but its equation: ``z_jk = max(0, a_j w_jk) + weight a_j w_jk``."""
 
-    power: Annotated[float, Ge(0)]
+    weight: Annotated[float, Ge(0)]
 
-    name: ClassVar[str] = "test_sharpened"
+    name: ClassVar[str] = "test_blended"
     source: ClassVar[str] = "this test"
 
     @override
     def redistribute(self, relevance: Tensor, a: Tensor, site: Site) -> Shares:
         z = site.contributions(a)
-        return distribute(relevance, z.positive() + self.power * z)
+        return distribute(relevance, z.positive() + self.weight * z)
 
 
 @dataclass(frozen=True)
@@ -166,38 +219,43 @@ class Doubled(Zero):
 
     @override
     def redistribute(self, relevance: Tensor, a: Tensor, site: Site) -> Shares:
-        return super().redistribute(2 * relevance, a, site)
+        shares = super().redistribute(relevance, a, site)
+        return shares + shares
+
+
+IMAGES = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(1)).double()
+TARGETS = torch.tensor([[0, 3], [2, 1]])
+
+
+def explained(*given: Mapping[str, Any]) -> Relevance:
+    classifier = Classifier(network("plain").double())
+    return relevance(classifier, IMAGES, TARGETS, rules=[*given, {"rule": "zero"}])
 
 
 def test_a_rule_works_by_its_equation_alone() -> None:
-    net = network("between rectifiers", nn.Conv2d(4, 5, 3))
-    ours = {"rule": "test_sharpened", "power": 1000.0, "index": "[2]"}
-    near, _ = both(net, torch.float64, rules=[ours, {"rule": "zero"}])
-    zero, _ = both(net, torch.float64, rules=[{"rule": "zero"}])
-    other, _ = both(net, torch.float64, rules=[{**ours, "power": 0.0}, {"rule": "zero"}])
-    plus, _ = both(net, torch.float64, rules=[{"rule": "z_plus", "index": "[2]"}, {"rule": "zero"}])
+    first = {"op": "conv", "position": "first"}
+    found = [explained({**first, "rule": "test_blended", "weight": w}) for w in (0.0, 1.0, 1e6)]
+    z_plus, zero = explained({**first, "rule": "z_plus"}), explained()
     # The two limits of the equation are two rules of the package.
-    assert distance(other, plus) < 1e-10
-    assert 1e-10 < distance(near, zero) < 0.1 * distance(plus, zero)
-    # What does not arrive is accounted for.
-    for found in (near, other):
-        whole = found.maps.sum(dim=(2, 3, 4)) + found.absorbed + found.lost
-        torch.testing.assert_close(whole, found.logits)
+    torch.testing.assert_close(found[0].maps, z_plus.maps)
+    assert (found[2].maps - zero.maps).abs().max() < 1e-4 * zero.maps.abs().max()
+    assert not torch.allclose(found[1].maps, z_plus.maps, rtol=0.1)
+    for each in found:
+        assert each.absorbed is not None
+        assert each.lost is not None
+        whole = each.maps.sum(dim=(2, 3, 4)) + each.absorbed + each.lost
+        torch.testing.assert_close(whole, each.logits)
 
 
 def test_a_rule_may_be_given_as_an_object() -> None:
-    net = network("between rectifiers", nn.Conv2d(4, 5, 3))
-    named, _ = both(
-        net, torch.float64, rules=[{"rule": "test_sharpened", "power": 2}, {"rule": "zero"}]
-    )
-    given, _ = both(net, torch.float64, rules=[{"rule": Sharpened(2.0)}, {"rule": "zero"}])
+    named = explained({"op": "conv", "rule": "test_blended", "weight": 2})
+    given = explained({"op": "conv", "rule": Blended(2.0)})
     assert torch.equal(named.maps, given.maps)
 
 
 def test_a_subclass_with_another_equation_does_not_inherit_the_fast_form() -> None:
-    net = network("between rectifiers", nn.Conv2d(4, 5, 3))
-    zero, _ = both(net, torch.float64, rules=[{"rule": "zero"}])
-    found, _ = both(net, torch.float64, rules=[{"rule": "test_doubled"}])
+    layers = {"op": ["conv", "linear"]}
+    found, zero = explained({**layers, "rule": "test_doubled"}), explained()
     # Three layers, each of which doubles.
     torch.testing.assert_close(found.maps, 8 * zero.maps)
 
@@ -205,21 +263,23 @@ def test_a_subclass_with_another_equation_does_not_inherit_the_fast_form() -> No
 def test_a_registered_form_is_used() -> None:
     @dataclass(frozen=True)
     class Other(Doubled):
-        """Its form is not its equation, so that the results show which was used."""
+        """Its form is not its equation, so that the result shows which was used."""
 
     fast(Other)(form_class(Zero()))
-    net = network("at the image", nn.Conv2d(4, 5, 3))
-    quick, equation = both(net, torch.float64, rules=[{"rule": Other()}])
-    torch.testing.assert_close(4 * quick.maps, equation.maps)
+    found, zero = explained({"op": ["conv", "linear"], "rule": Other()}), explained()
+    assert torch.equal(found.maps, zero.maps)
 
 
-def test_parameters_of_such_a_rule_are_checked_as_ours_are() -> None:
-    line = r"^explainer\.rules\[0\]\.power=-1: must be a number of at least 0$"
-    with pytest.raises(InputError, match=line):
-        LRP(rules=[{"rule": "test_sharpened", "power": -1}])
-    line = r"^explainer\.rules\[0\]\.power=null: is needed by the rule test_sharpened$"
-    with pytest.raises(InputError, match=line):
-        LRP(rules=[{"rule": "test_sharpened"}])
-    line = r"^explainer\.rules\[0\]\.power=1: unknown key; "
-    with pytest.raises(InputError, match=line):
-        LRP(rules=[{"rule": Sharpened(2.0), "power": 1}])
+@pytest.mark.parametrize(
+    ("entry", "line"),
+    [
+        ({"rule": "test_blended", "weight": -1}, "weight=-1: must be a number of at least 0"),
+        ({"rule": "test_blended"}, "weight=null: is needed by the rule test_blended"),
+        ({"rule": Blended(2.0), "weight": 1}, "weight=1: unknown key; allowed: op, path, index, "),
+    ],
+    ids=["bounds", "missing", "twice"],
+)
+def test_its_parameters_are_checked_like_ours(entry: Mapping[str, Any], line: str) -> None:
+    with pytest.raises(InputError) as caught:
+        LRP(rules=[entry])
+    assert str(caught.value).startswith(f"explainer.rules[0].{line}")

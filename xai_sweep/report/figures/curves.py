@@ -77,10 +77,8 @@ def plot_curves(
 
 
 def _order(panel: pd.DataFrame) -> tuple[object, ...]:
-    first = panel.iloc[0]
-    names = ("data", "model", "transform", "parameter", "is_control", "explainer")
-    names += ("seed", "target", "region", "region_of", "draws", "question")
-    return tuple(first[name] for name in names)
+    names = ("data", "model", "transform", "parameter", "is_control", "explainer", *_SETTINGS)
+    return tuple(panel.iloc[0][name] for name in names)
 
 
 def _plot_panel(ax: Axes, rows: pd.DataFrame, metric: str, settings: list[str]) -> None:

@@ -29,7 +29,7 @@ def plot_strip(heatmaps: Mapping[float, Heatmaps], rows: pd.DataFrame) -> Figure
     rows = rows[rows["draw"] == 0]
     magnitudes = sorted(heatmaps)
     first = heatmaps[magnitudes[0]]
-    table = rows.set_index(["magnitude", "rank"], verify_integrity=True).sort_index()
+    table = rows.set_index(["magnitude", "rank"]).sort_index()
     clean = table.loc[magnitudes[0]]
     canvas = Canvas(len(magnitudes) + 1, len(clean))
     facts = clean.iloc[0]

@@ -1,29 +1,35 @@
-"""Pictures: what is drawn where, read back from the figure, and files a person can open."""
+"""Pictures: what is plotted where, read back from the artists, and files that open."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib import colormaps
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from oracles.rows import made_rows
 from PIL import Image
 
 from xai_sweep.core.errors import InputError
-from xai_sweep.report import figures as plots
+from xai_sweep.report import figures
 from xai_sweep.store.heatmaps import Heatmaps
 
 
 def lines(figure: Figure, panel: int = 0) -> dict[str, np.ndarray]:
-    """The points of each rank's line, by its label in the legend."""
-    drawn = [line for line in figure.axes[panel].lines if len(line.get_xdata())]
-    names = ["rank 1", "rank 2", "floor"]
+    """The points of each line, by its name in the legend."""
+    (legend,) = figure.legends or [None]
+    if legend is None:
+        return {}
+    named = {
+        to_hex(handle.get_color()): text.get_text()
+        for handle, text in zip(legend.legend_handles, legend.get_texts(), strict=True)
+    }
+    plotted = [line for line in figure.axes[panel].lines if len(line.get_xdata())]
     return {
-        name: np.column_stack([line.get_xdata(), line.get_ydata()])
-        for name, line in zip(names, drawn, strict=False)
+        named[to_hex(line.get_color())]: np.column_stack([line.get_xdata(), line.get_ydata()])
+        for line in plotted
+        if to_hex(line.get_color()) in named
     }
 
 
@@ -40,16 +46,16 @@ def titles(figure: Figure) -> list[str]:
 def test_a_line_is_the_mean_over_images() -> None:
     rows = made_rows(images=2, magnitudes=[1, 5], ranks=2)
     rows["rmse"] = [0.1, 1, 0.3, 3, 0.5, 5, 0.9, 9]  # image, magnitude, rank
-    rows["rmse_interpolation"] = [0.01, 0.03, 0.1, 0.1, 0.01, 0.03, 0.1, 0.1]
-    drawn = lines(plots.curves(rows))
-    np.testing.assert_allclose(drawn["rank 1"], [[1, 0.3], [5, 0.6]])
-    np.testing.assert_allclose(drawn["rank 2"], [[1, 3], [5, 6]])
-    np.testing.assert_allclose(drawn["floor"], [[1, 0.02], [5, 0.1]])
+    rows["rmse_there_and_back"] = [0.01, 0.03, 0.1, 0.1, 0.01, 0.03, 0.1, 0.1]
+    plotted = lines(figures.plot_curves(rows))
+    np.testing.assert_allclose(plotted["rank 1"], [[1, 0.3], [5, 0.6]])
+    np.testing.assert_allclose(plotted["rank 2"], [[1, 3], [5, 6]])
+    np.testing.assert_allclose(plotted["there and back"], [[1, 0.02], [5, 0.1]])
 
 
 def test_the_band_is_the_bootstrap_over_images() -> None:
     rows = made_rows(images=12, magnitudes=[1, 5], ranks=1)
-    figure = plots.curves(rows)
+    figure = figures.plot_curves(rows)
     (band,) = figure.axes[0].collections
     corners = band.get_paths()[0].vertices
     values = rows[rows["magnitude"] == 1]["rmse"].to_numpy()
@@ -58,14 +64,14 @@ def test_the_band_is_the_bootstrap_over_images() -> None:
     low, high = np.percentile(means, [2.5, 97.5])
     at_1 = corners[corners[:, 0] == 1][:, 1]
     assert [at_1.min(), at_1.max()] == pytest.approx([low, high], abs=0.1 * (high - low))
-    again = plots.curves(rows).axes[0].collections[0].get_paths()[0].vertices
+    again = figures.plot_curves(rows).axes[0].collections[0].get_paths()[0].vertices
     np.testing.assert_array_equal(corners, again)
 
 
-def test_seeds_of_an_image_are_not_more_images() -> None:
+def test_draws_of_an_image_are_not_more_images() -> None:
     rows = made_rows(images=1, magnitudes=[1, 5], ranks=1)
-    rows = pd.concat([rows.assign(rmse=0.2), rows.assign(rmse=0.4, seed=1)])
-    figure = plots.curves(rows)
+    rows = pd.concat([rows.assign(rmse=0.2), rows.assign(rmse=0.4, draw=1)]).assign(draws=2)
+    figure = figures.plot_curves(rows)
     assert "n = 1 image" in titles(figure)[0]
     assert len(figure.axes[0].collections) == 0
     np.testing.assert_allclose(lines(figure)["rank 1"][:, 1], 0.3)
@@ -74,33 +80,61 @@ def test_seeds_of_an_image_are_not_more_images() -> None:
 def test_failed_images_are_counted_and_left_out() -> None:
     rows = made_rows(images=3, magnitudes=[1, 5], ranks=2)
     failed = rows["image_id"] == "image_1.png"
-    rows.loc[failed, "rmse"] = np.nan
-    figure = plots.curves(rows)
+    rows.loc[failed, "error"] = "cannot be read"
+    figure = figures.plot_curves(rows)
     assert "n = 2 images (1 without a value)" in titles(figure)[0]
     expected = rows[~failed & (rows["rank"] == 1)].groupby("magnitude")["rmse"].mean()
     np.testing.assert_allclose(lines(figure)["rank 1"][:, 1], expected)
-    nothing = plots.curves(rows.assign(rmse=np.nan))
+    nothing = figures.plot_curves(rows.assign(rmse=np.nan))
     assert [text.get_text() for text in nothing.axes[0].texts] == ["no values"]
 
 
-def test_a_panel_per_setting_null_controls_last_and_grey() -> None:
+def test_a_panel_per_question_controls_last_and_grey() -> None:
     rows = pd.concat([made_rows(explainer=name) for name in ("random", "saliency", "grad_cam")])
-    figure = plots.curves(rows)
+    units = dict.fromkeys(rows["question"].unique(), "degrees")
+    figure = figures.plot_curves(rows, units=units)
     assert [title.split(",")[0] for title in titles(figure)] == ["grad_cam", "saliency", "random"]
     colours = [np.array(ax.lines[0].get_color()[:3]) for ax in figure.axes]
     assert [np.ptp(colour) == 0 for colour in colours] == [False, False, True]
-    assert figure.axes[0].get_xlabel() == "angle [degrees]"
+    assert {ax.get_xlabel() for ax in figure.axes} == {"angle [degrees]"}
 
 
-def test_no_floor_where_nothing_is_interpolated() -> None:
-    rows = made_rows().assign(rmse_interpolation=0.0)
-    assert "floor" not in lines(plots.curves(rows))
-    assert "floor" not in lines(plots.curves(rows.assign(rmse_interpolation=np.nan)))
-    assert "floor" not in lines(plots.curves(made_rows(), "spearman"))
+def test_whether_a_method_is_a_control_is_said_by_the_rows() -> None:
+    rows = made_rows(explainer="a_plugin").assign(is_control=True)
+    colour = figures.plot_curves(rows).axes[0].lines[0].get_color()[:3]
+    assert np.ptp(colour) == 0
+
+
+def test_two_questions_are_two_panels_and_their_titles_say_what_differs() -> None:
+    rows = pd.concat(
+        [
+            made_rows(images=1, ranks=1).assign(rmse=0.0275),
+            made_rows(images=1, ranks=1, region="none").assign(rmse=0.0439),
+        ]
+    )
+    figure = figures.plot_curves(rows)
+    assert titles(figure) == [
+        f"grad_cam, rotation\nnet, photos\nregion {region}\nn = 1 image"
+        for region in ("mask", "none")
+    ]
+    for panel, value in enumerate((0.0275, 0.0439)):
+        np.testing.assert_allclose(lines(figure, panel)["rank 1"][:, 1], value)
+    assert titles(figures.plot_curves(rows[rows["region"] == "mask"])) == [
+        "grad_cam, rotation\nnet, photos\nn = 1 image"
+    ]
+
+
+def test_no_dashed_line_where_nothing_is_interpolated() -> None:
+    rows = made_rows().assign(rmse_there_and_back=0.0)
+    assert "there and back" not in lines(figures.plot_curves(rows))
+    assert "there and back" not in lines(
+        figures.plot_curves(rows.assign(rmse_there_and_back=np.nan))
+    )
+    assert "there and back" not in lines(figures.plot_curves(made_rows(), "spearman"))
 
 
 def test_one_magnitude_is_points_with_error_bars_beside_each_other() -> None:
-    figure = plots.curves(made_rows(images=3, magnitudes=[5], ranks=2))
+    figure = figures.plot_curves(made_rows(images=3, magnitudes=[5], ranks=2))
     bars = [line for line in figure.axes[0].lines if line.get_marker() in ("o", "s")]
     assert bars[0].get_xdata()[0] < 5 < bars[1].get_xdata()[0]
     assert list(figure.axes[0].get_xticks()) == [5]
@@ -109,17 +143,17 @@ def test_one_magnitude_is_points_with_error_bars_beside_each_other() -> None:
 
 def test_many_decades_many_ranks_and_a_single_image_are_drawn(tmp_path: Path) -> None:
     rows = made_rows(images=1, magnitudes=[0.01, 1, 10], ranks=10)
-    figure = plots.curves(rows.assign(parameter="sigma"))
+    figure = figures.plot_curves(rows.assign(parameter="sigma"))
     assert figure.axes[0].get_xscale() == "log"
     assert figure.axes[0].get_xlabel() == "sigma"
-    assert opened(plots.save(figure, tmp_path / "a.png"))[0] == "PNG"
+    assert opened(figures.save(figure, tmp_path / "a.png"))[0] == "PNG"
 
 
 def test_a_metric_that_is_not_there() -> None:
-    with pytest.raises(InputError, match=r"metric=rsme: one of .*rmse"):
-        plots.curves(made_rows(), "rsme")
-    with pytest.raises(InputError, match="rows=none: at least one row"):
-        plots.curves(made_rows().head(0))
+    with pytest.raises(InputError, match=r"^metric=rsme: must be one of .*, rmse, nrmse"):
+        figures.plot_curves(made_rows(), "rsme")
+    with pytest.raises(InputError, match="^rows=none: must be at least one row$"):
+        figures.plot_curves(made_rows().head(0))
 
 
 @pytest.fixture
@@ -143,7 +177,7 @@ def kept() -> dict[float, Heatmaps]:
 
 def test_a_strip_is_a_grid_of_photos_and_maps(kept: dict[float, Heatmaps]) -> None:
     rows = made_rows(images=1, magnitudes=[1, 5], ranks=2, flipped=[5])
-    figure = plots.strip(kept, rows.sample(frac=1, random_state=0))
+    figure = figures.plot_strip(kept, rows.sample(frac=1, random_state=0))
     tiles = [ax for ax in figure.axes if ax.images]
     assert [len(tiles), len(figure.axes)] == [9, 12]  # 3 x (photo, 2 maps), and 3 colour bars
     assert [ax.get_title(loc="left") for ax in tiles] == [
@@ -168,15 +202,31 @@ def test_a_strip_is_a_grid_of_photos_and_maps(kept: dict[float, Heatmaps]) -> No
 
 def test_ranks_that_explain_another_class_are_red(kept: dict[float, Heatmaps]) -> None:
     rows = made_rows(images=1, magnitudes=[1, 5], ranks=2, flipped=[5])
-    figure = plots.strip(kept, rows, target="rank")
+    rows = rows.assign(target="rank", class_explained=rows["class_new"])
+    figure = figures.plot_strip(kept, rows)
     tiles = [ax for ax in figure.axes if ax.images]
     assert tiles[7].get_title(loc="left") == "1  tiger cat\np 40.0%   rmse 0.5"
     red = [at for at, ax in enumerate(tiles) if ax._left_title.get_color() != "black"]
     assert red == [6, 7, 8]
 
 
+def test_a_class_that_is_neither_is_named_by_its_number(kept: dict[float, Heatmaps]) -> None:
+    rows = made_rows(images=1, magnitudes=[1, 5], ranks=2).assign(class_explained=7)
+    tiles = [ax for ax in figures.plot_strip(kept, rows).axes if ax.images]
+    assert tiles[4].get_title(loc="left") == "1  class 7\n   rmse 0.1"
+
+
+def test_a_strip_shows_the_first_draw_of_one_question(kept: dict[float, Heatmaps]) -> None:
+    rows = made_rows(images=1, magnitudes=[1, 5], ranks=2)
+    both = pd.concat([rows.assign(rmse=9.0, draw=1), rows]).assign(draws=2)
+    tiles = [ax for ax in figures.plot_strip(kept, both).axes if ax.images]
+    assert tiles[4].get_title(loc="left").endswith("rmse 0.1")
+    with pytest.raises(ValueError, match="exactly one question"):
+        figures.plot_strip(kept, pd.concat([rows, rows.assign(question="another")]))
+
+
 def test_one_symmetric_scale_per_row_red_for_positive(kept: dict[float, Heatmaps]) -> None:
-    figure = plots.strip(kept, made_rows(images=1, magnitudes=[1, 5], ranks=2))
+    figure = figures.plot_strip(kept, made_rows(images=1, magnitudes=[1, 5], ranks=2))
     maps = [ax.images[0] for ax in figure.axes if ax.images]
     limits = [maps[at].get_clim() for at in (1, 2, 4, 5, 7, 8)]
     expected = np.percentile(np.abs(kept[1].new), 99)
@@ -195,10 +245,13 @@ def test_degenerate_maps_are_drawn(
     maps[0, :, 3, 3] = {"zero": 0, "one pixel": 2, "nan": np.nan, "infinity": np.inf}[values]
     image, grey = kept[1], kept[1].photo[..., :1]
     odd = Heatmaps(image.image_id, image.rmse, maps, maps, grey, grey)
-    figure = plots.strip({1.0: odd}, made_rows(images=1, magnitudes=[1], ranks=2))
-    limit = next(ax for ax in figure.axes[1:] if ax.images).images[0].get_clim()[1]
-    assert limit == (2 if values == "one pixel" else 1)
-    plots.save(figure, tmp_path / "odd.png")
+    figure = figures.plot_strip({1.0: odd}, made_rows(images=1, magnitudes=[1], ranks=2))
+    tile = [ax for ax in figure.axes if ax.images][1].images[0]
+    limit = 2 if values == "one pixel" else 1
+    assert tile.get_clim() == (-limit, limit)
+    shown = np.where(np.isfinite(maps[0, 0]), maps[0, 0], np.nan)
+    np.testing.assert_array_equal(tile.get_array().filled(np.nan), shown)
+    figures.save(figure, tmp_path / "odd.png")
 
 
 def test_any_text_can_be_drawn(kept: dict[float, Heatmaps], tmp_path: Path) -> None:
@@ -206,28 +259,48 @@ def test_any_text_can_be_drawn(kept: dict[float, Heatmaps], tmp_path: Path) -> N
     odd = r"$\frac{a $5 \$ 狐 _^ " + "\n\t\x00" + 50 * "x"
     rows = rows.assign(label_ref=odd, label_new=odd, explainer=odd, model=odd, transform=odd)
     rows = rows.assign(parameter="$p_{")
-    for name, figure in (("s", plots.strip(kept, rows)), ("c", plots.curves(rows))):
-        assert opened(plots.save(figure, tmp_path / f"{name}.png"))[0] == "PNG"
+    for name, figure in (("s", figures.plot_strip(kept, rows)), ("c", figures.plot_curves(rows))):
+        assert opened(figures.save(figure, tmp_path / f"{name}.png"))[0] == "PNG"
         assert max(len(line) for title in titles(figure) for line in title.split("\n")) < 80
 
 
 def test_a_strip_shows_one_image(kept: dict[float, Heatmaps]) -> None:
     rows = made_rows(images=1, magnitudes=[1, 5], ranks=2)
     with pytest.raises(ValueError, match="exactly one image"):
-        plots.strip({}, rows)
+        figures.plot_strip({}, rows)
     with pytest.raises(ValueError, match="exactly one image"):
-        plots.strip({1.0: kept[1].select([0, 0])}, rows)
+        figures.plot_strip({1.0: kept[1].select([0, 0])}, rows)
 
 
 def test_save_replaces_whole_files_in_folders_it_makes(tmp_path: Path) -> None:
-    path = plots.save(Figure(figsize=(2, 1)), tmp_path / "a" / "b.png")
+    path = figures.save(Figure(figsize=(2, 1)), tmp_path / "a" / "b.png")
     assert opened(path) == ("PNG", (240, 120))
-    plots.save(Figure(figsize=(3, 1)), path)
+    figures.save(Figure(figsize=(3, 1)), path)
     assert opened(path) == ("PNG", (360, 120))
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_pictures_need_no_torch_and_no_display() -> None:
-    program = "import sys, xai_sweep.report.figures; sys.exit('torch' in sys.modules)"
-    root = Path(__file__).parents[2]
-    assert subprocess.run([sys.executable, "-c", program], cwd=root, check=False).returncode == 0
+def test_side_by_side_is_a_line_per_setting(kept: dict[float, Heatmaps]) -> None:
+    rows = made_rows(images=1, magnitudes=[1], ranks=2)
+    figure = figures.plot_side_by_side({"lrp": (kept[1], rows), "lime": (kept[5], rows)})
+    tiles = [ax for ax in figure.axes if ax.images]
+    assert [ax.get_title(loc="left") for ax in tiles] == [
+        title
+        for name in ("lrp", "lime")
+        for title in (
+            f"{name}\nEgyptian cat 50.0%",
+            "1  Egyptian cat\np 50.0%",
+            "2  tiger cat\np 25.0%",
+        )
+    ]
+    np.testing.assert_array_equal(tiles[4].images[0].get_array(), kept[5].reference[0, 0])
+    texts = [text.get_text() for text in figure.texts]
+    assert texts[:2] == ["image_0.png", "reference heatmaps in 2 settings"]
+    with pytest.raises(ValueError, match="exactly one image"):
+        figures.plot_side_by_side({})
+
+
+def test_representatives_have_titles_of_their_own(kept: dict[float, Heatmaps]) -> None:
+    rows = made_rows(images=1, magnitudes=[1], ranks=2)
+    figure = figures.plot_representatives({"a": (kept[1], rows)}, "title", "subtitle")
+    assert [text.get_text() for text in figure.texts][:2] == ["title", "subtitle"]
