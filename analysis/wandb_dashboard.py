@@ -14,7 +14,9 @@ from wandb_workspaces import expr
 from wandb_workspaces.reports.v2 import LinePlot, MediaBrowser
 from wandb_workspaces.workspaces import RunsetSettings, Section, Workspace, WorkspaceSettings
 
-from xai_sweep.config.root import composed, entries, register
+from xai_sweep.config.entries import entries
+from xai_sweep.config.keys import add_schema
+from xai_sweep.config.points import composed
 from xai_sweep.tracking.wandb_record import MAGNITUDE, metric_key
 
 # Columns of `xai_sweep.results.summary`, and what they are to a reader.
@@ -83,7 +85,7 @@ def main(words: list[str]) -> None:
     given = parser.parse_args(words)
     if not given.entity and not given.dry_run:
         parser.error("--entity is needed to save the workspace; --dry-run only prints it")
-    register()
+    add_schema()
     made = workspace(given.entity or "entity", given.project, given.sweep)
     if given.dry_run:
         # The package knows no public way to its JSON.

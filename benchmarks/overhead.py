@@ -24,7 +24,9 @@ import torch
 from common import machine, spread
 from hydra import compose, initialize_config_dir
 
-from xai_sweep.config.root import CONF, build, register
+from xai_sweep.config.building import build
+from xai_sweep.config.keys import add_schema
+from xai_sweep.core.paths import CONF
 from xai_sweep.data import Folder, Images, Samples, read_image
 from xai_sweep.explainers import Accounted
 from xai_sweep.models import load
@@ -142,7 +144,7 @@ def main() -> None:
     parser.add_argument("--memory", type=int, nargs="*", default=[64, 512])
     parser.add_argument("--peak-of", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
-    register()
+    add_schema()
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         if given.peak_of:

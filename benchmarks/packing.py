@@ -19,7 +19,7 @@ import pandas as pd
 from common import machine
 
 from xai_sweep.results import load
-from xai_sweep.store.schema import science
+from xai_sweep.store.schema import comparable
 
 ROOT = Path(__file__).parents[1]
 ANGLES = (0.5, 1, 5, 10)
@@ -64,7 +64,7 @@ def _axes() -> list[tuple[str, str, tuple[float, ...]]]:
 def rows(results: Path) -> pd.DataFrame:
     """What decides nothing but says where and when left out."""
     frame = load(results).sort_values(WHO, ignore_index=True)
-    return frame[science(frame.columns)]
+    return frame[comparable(frame.columns)]
 
 
 def difference(left: pd.DataFrame, right: pd.DataFrame) -> float:

@@ -31,7 +31,7 @@ from common import machine, spread
 from PIL import Image
 from torch import Tensor, nn
 
-from xai_sweep.commands.main import run
+from xai_sweep.commands.run import run
 from xai_sweep.config.cells import Cell, Curve
 from xai_sweep.results import load
 from xai_sweep.store.manifest import constant_columns, manifest

@@ -1,24 +1,22 @@
-"""Hydra's own sweeper, except that a job computes all points which share model, data and explainer.
+"""Hydra's own sweeper, but a job computes all points that share model, data and explainer.
 
 Hydra looks for plugins in this name space. It imports them whenever any Hydra program of the
 environment starts, so this one imports the rest of the package only when it sweeps.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import redirect_stderr
-from functools import cache
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn
 from omegaconf import OmegaConf
 
 if TYPE_CHECKING:
+    from xai_sweep.config.points import Overrides
     from xai_sweep.store.failures import Failed
-    from xai_sweep.sweep.packing import Overrides
 
 
 class PackingSweeper(BasicSweeper):
@@ -40,14 +38,14 @@ class PackingSweeper(BasicSweeper):
         self.retry = retry
 
     def sweep(self, arguments: list[str]) -> list[JobReturn]:
-        """Launch the jobs, and say in the end what failed.
+        """Launch the jobs; at the end, list what failed.
 
         Raises:
-            InputError: `cells_per_job` or `on_error` make no sense.
-            SomeFailedError: what the name says; all the rest was computed.
+            InputError: a key of the sweep makes no sense.
+            SomeFailedError: some jobs failed; all the rest was computed.
         """
-        from xai_sweep.config.root import check_sweep
-        from xai_sweep.report.terminal import conclude
+        from xai_sweep.config.keys import check_sweep
+        from xai_sweep.report.terminal import raise_failures
         from xai_sweep.store.failures import STOPPED, failures, forget_retried
         from xai_sweep.sweep.packing import jobs
 
@@ -62,47 +60,37 @@ class PackingSweeper(BasicSweeper):
         OmegaConf.save(self.config, folder / "multirun.yaml")  # as Hydra's own sweeper does
         (folder / STOPPED).unlink(missing_ok=True)
         points = self._recorded(before, arguments) if self.retry else self._grid(arguments)
-        returns, failed = self._launch(jobs(points, self.config.cells_per_job, self._counter()))
+        cells = self._plan(points)
+        packed = jobs(points, self.config.cells_per_job, lambda point: cells.get(point, 1))
+        returns, failed = self._launch(packed)
         stopped = (folder / STOPPED).exists()
         if not stopped:
             forget_retried(results, before, failed)
         if failed:
-            conclude(failed, results, stopped=stopped)
+            raise_failures(failed, results, stopped=stopped)
         return returns
 
     def _grid(self, arguments: list[str]) -> list["Overrides"]:
+        from xai_sweep.config.points import grid
+
         assert self.hydra_context is not None
-        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        overrides = parser.parse_overrides([*self._parse_config(), *arguments])
-        (points,) = self.split_arguments(overrides, None)
-        return [tuple(point) for point in points]
+        return grid(self.hydra_context.config_loader, self.params, arguments)
 
     def _recorded(self, before: Sequence["Failed"], arguments: list[str]) -> list["Overrides"]:
         points = dict.fromkeys(words for failed in before for words in failed.overrides)
         return [(*words, *arguments) for words in points]
 
-    def _counter(self) -> Callable[["Overrides"], int]:
-        """How many cells a point has, by composing what decides that and nothing else."""
+    def _plan(self, points: Sequence["Overrides"]) -> dict["Overrides", int]:
+        """Write down the cells of every point before anything is computed; how many each has."""
         from xai_sweep.config.points import Composer
-        from xai_sweep.config.root import build
-        from xai_sweep.sweep.packing import FREE, root
+        from xai_sweep.sweep.plan import plan_points
 
         assert self.hydra_context is not None
         assert self.config is not None
-        composer = Composer(self.hydra_context.config_loader, self.config)
-
-        @cache
-        def count(decisive: "Overrides") -> int:
-            try:
-                return len(build(composer.point(decisive).cfg.transform).magnitudes)
-            except Exception:  # it fails again where that is noted, in its job
-                return 1
-
-        decide = FREE | {"experiment"}
-        return lambda point: count(tuple(word for word in point if root(word) in decide))
+        return plan_points(Composer(self.hydra_context.config_loader, self.config), points)
 
     def _launch(self, jobs: Sequence["Overrides"]) -> tuple[list[JobReturn], list["Failed"]]:
-        """Whatever a launcher does not bring back is a failure, and no reason to leave the rest."""
+        """A job that its launcher loses is a failure like others; the rest goes on."""
         from xai_sweep.config.messages import USER_ERRORS
         from xai_sweep.store.failures import failures, lost, now
 
@@ -123,7 +111,7 @@ class PackingSweeper(BasicSweeper):
         gone: dict[str, Failed] = {}
         for job in returns:
             try:
-                with redirect_stderr(StringIO()):  # Hydra would print what is told in the end
+                with redirect_stderr(StringIO()):  # Hydra would print what is listed at the end
                     failed += job.return_value
             except Exception as error:
                 gone.setdefault(str(error), lost(error))

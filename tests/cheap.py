@@ -3,13 +3,14 @@
 # Superpixels that thumbnails have too.
 _LIME = ["explainer.num_samples=16", "explainer.segmentation=grid"]
 _LIME += ["explainer.options={rows: 2, columns: 3}"]
+_GRID = ["explainer.segmentation=grid", "explainer.num_superpixels=9"]
 
 CHEAP: dict[str, list[str]] = {
     "b_lrp": ["explainer.posterior=added_dropout", "explainer.draws=4"],
-    "feature_ablation": ["explainer.segmentation=grid", "explainer.segments=9"],
+    "feature_ablation": _GRID,
     "gradient_shap": ["explainer.samples=3"],
     "integrated_gradients": ["explainer.steps=4"],
-    "kernel_shap": ["explainer.segmentation=grid", "explainer.segments=9", "explainer.samples=32"],
+    "kernel_shap": [*_GRID, "explainer.samples=32"],
     "lime": _LIME,
     "lime_package": _LIME,
     "occlusion": ["explainer.window=6", "explainer.stride=4"],

@@ -1,12 +1,12 @@
 import os
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import pytest
 import torch
 
 if TYPE_CHECKING:
-    from xai_sweep.explainers import Explain
-    from xai_sweep.models import Classifier
+    from xai_sweep.config.cells import Cell
 
 # A developer's own setting would turn every one-line error into a traceback.
 os.environ.pop("HYDRA_FULL_ERROR", None)
@@ -21,21 +21,30 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture
-def explained(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Grows by the number of images whenever Grad-CAM is asked."""
-    from xai_sweep.explainers import GradCam
+def explained() -> Iterator[list[int]]:
+    """Grows by the number of images whenever jobs of this process explain some."""
+    from xai_sweep.sweep.observing import Observer, observed_by
 
     sizes: list[int] = []
-    bind = GradCam.bind
 
-    def counting(self: GradCam, classifier: "Classifier") -> "Explain":
-        explain = bind(self, classifier)
+    class Sizes(Observer):
+        def explained(self, images: int) -> None:
+            sizes.append(images)
 
-        def explain_and_count(images: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor:
-            sizes.append(len(images))
-            return explain(images, *rest)
+    with observed_by(Sizes()):
+        yield sizes
 
-        return explain_and_count
 
-    monkeypatch.setattr(GradCam, "bind", counting)
-    return sizes
+@pytest.fixture
+def computed() -> Iterator[list["Cell"]]:
+    """Grows by cells whenever jobs of this process begin a pass over the images for them."""
+    from xai_sweep.sweep.observing import Observer, observed_by
+
+    cells: list[Cell] = []
+
+    class Cells(Observer):
+        def computing(self, cells_of_a_pass: Sequence["Cell"]) -> None:
+            cells.extend(cells_of_a_pass)
+
+    with observed_by(Cells()):
+        yield cells

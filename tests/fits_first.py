@@ -1,9 +1,12 @@
 """Lets a method that needs a fit be used like any other."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from xai_sweep.explainers import Explain, Explainer, Fittable
+from xai_sweep.explainers import Explained, Explainer, Fittable
 from xai_sweep.models import Classifier
 
 
@@ -12,21 +15,31 @@ class FitsFirst(Explainer):
 
     def __init__(self, explainer: Fittable) -> None:
         self.explainer = explainer
+        self.fitted: Fittable | None = None
         self.is_deterministic = explainer.is_deterministic
         self.is_signed = explainer.is_signed
         self.is_class_sensitive = explainer.is_class_sensitive
+        self.facts = explainer.facts
 
-    def bind(self, classifier: Classifier) -> Explain:
-        bound: list[Explain] = []
+    def explain(
+        self,
+        classifier: Classifier,
+        images: Tensor,
+        targets: Tensor,
+        seeds: Tensor | None = None,
+        carried: Tensor | None = None,
+    ) -> Explained:
+        return self._fitted(classifier, images).explain(classifier, images, targets, seeds, carried)
 
-        def explain(images: Tensor, targets: Tensor, seeds: Tensor | None = None) -> Tensor:
-            if not bound:
-                generator = torch.Generator().manual_seed(8)
-                seen = torch.randn(12, *images.shape[1:], generator=generator).to(images)
-                bound.append(self.explainer.fit(classifier, [seen]).bind(classifier))
-            return bound[0](images, targets, seeds)
+    def prepare(self, classifier: Classifier, images: Tensor) -> Mapping[str, Any]:
+        return self._fitted(classifier, images).prepare(classifier, images)
 
-        return explain
+    def _fitted(self, classifier: Classifier, images: Tensor) -> Fittable:
+        if self.fitted is None:
+            generator = torch.Generator().manual_seed(8)
+            seen = torch.randn(12, *images.shape[1:], generator=generator).to(images)
+            self.fitted = self.explainer.fit(classifier, [seen])
+        return self.fitted
 
 
 def ready(explainer: Explainer) -> Explainer:

@@ -12,9 +12,10 @@ from networks import network
 from pandas.testing import assert_frame_equal
 from PIL import Image
 
-from xai_sweep.commands import main as cli
+from xai_sweep.commands import main as program
+from xai_sweep.commands.run import run
 from xai_sweep.results import load
-from xai_sweep.store.schema import science
+from xai_sweep.store.schema import PRIMARY_KEY, comparable
 
 # Six photos, a fast explainer, nothing drawn: what most tests need.
 FAST = ("explainer=grad_cam", "logger=none", "keep_heatmaps=none")
@@ -25,7 +26,18 @@ def call(results: Path, *words: str) -> int:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["run.py", *words, f"results={results}"])
         try:
-            cli.run()
+            run()
+        except SystemExit as leaving:
+            return int(leaving.code or 0)
+    return 0
+
+
+def command(*words: object) -> int:
+    """`xai-sweep WORDS...`; returns the exit code."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["xai-sweep", *map(str, words)])
+        try:
+            program.main()
         except SystemExit as leaving:
             return int(leaving.code or 0)
     return 0
@@ -39,13 +51,14 @@ def rows(results: Path, *words: str) -> pd.DataFrame:
 
 def read(results: Path) -> pd.DataFrame:
     """All rows of a results folder, sorted."""
-    who: Sequence[str] = ("transform", "magnitude", "explainer", "image_id", "rank")
-    return load(results).sort_values(list(who), ignore_index=True)
+    # Readable first; the primary key makes it unique.
+    order: Sequence[str] = ("transform", "magnitude", "explainer", *PRIMARY_KEY)
+    return load(results).sort_values(list(order), ignore_index=True)
 
 
 def assert_same_science(left: pd.DataFrame, right: pd.DataFrame) -> None:
     """Equal in every column that is no bookkeeping; numbers to 1e-5."""
-    columns = science(left.columns)
+    columns = comparable(left.columns)
     assert "rmse" in columns
     assert "cell" in columns
     assert_frame_equal(left[columns], right[columns], rtol=1e-5, atol=1e-5)

@@ -5,10 +5,8 @@ import runpy
 from pathlib import Path
 
 import pytest
-from harness import call
+from harness import call, command
 from skimage import data
-
-from xai_sweep.commands import main as cli
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -48,20 +46,14 @@ def test_report(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     assert "xai-sweep report results" in CONSOLE
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cli.sys, "argv", ["xai-sweep", "report", str(results)])
-        cli.main()
+    assert command("report", results) == 0
     assert "lrp" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command", ["status", "verify", "compact", "prune"])
-def test_upkeep(command: str, results: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert f"xai-sweep {command} results" in CONSOLE
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cli.sys, "argv", ["xai-sweep", command, str(results)])
-        with pytest.raises(SystemExit) as leaving:
-            cli.main()
-    assert leaving.value.code == 0
+@pytest.mark.parametrize("name", ["status", "verify", "compact", "prune"])
+def test_upkeep(name: str, results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert f"xai-sweep {name} results" in CONSOLE
+    assert command(name, results) == 0
     assert capsys.readouterr().out
 
 

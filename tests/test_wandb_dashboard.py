@@ -12,8 +12,8 @@ from wandb_stub import ENTITY, KEY, Stub
 
 from xai_sweep import results
 from xai_sweep.config.cells import Curve
+from xai_sweep.config.entries import entries
 from xai_sweep.config.names import axes
-from xai_sweep.config.root import entries
 from xai_sweep.tracking.wandb_record import MAGNITUDE, metric_key
 
 # wandb-workspaces' own, with recent pydantic

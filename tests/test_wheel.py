@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from xai_sweep.config.root import CONF
+from xai_sweep.core.paths import CONF
 
 ROOT = Path(__file__).parent.parent
 

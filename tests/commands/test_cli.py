@@ -2,26 +2,29 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from harness import FAST, assert_same_science, call, read, rows
 from PIL import Image
 
-from xai_sweep.commands import main as cli
-from xai_sweep.config.root import CONF
+import xai_sweep
 from xai_sweep.core.errors import InputError
+from xai_sweep.core.paths import CONF
 from xai_sweep.results import load
 
 ROOT = Path(__file__).parents[2]
 QUICK = (*FAST, "magnitude=single", "data.limit=1")
 
 
-def complaint(capsys: pytest.CaptureFixture[str], results: Path, *words: str) -> str:
-    """The one line on stderr of a call that must fail."""
+def refused(capsys: pytest.CaptureFixture[str], results: Path, *words: str) -> str:
+    """The one line on stderr of a run that must fail."""
     capsys.readouterr()
     assert call(results, *words) == 2
     lines = capsys.readouterr().err.splitlines()
@@ -40,7 +43,7 @@ BAD = [
         ["transform=gaussian_noise", "transform.sigma=-1"],
         "transform.sigma=-1: must be a number of at least 0, or a list of them",
     ),
-    (["data.limit=0"], "data.limit=0: must be a whole number from 1, or null for all"),
+    (["data.limit=0"], "data.limit=0: must be a whole number of at least 1 or null"),
     (["data=folder"], "data.root=null:"),
     (["target=both"], "target=both: must be one of class, rank"),
     (["region=circle"], "region=circle: must be one of mask, rectangle, none"),
@@ -63,9 +66,10 @@ BAD = [
     (["+explainer.foo=3"], "explainer.foo=3: unknown key; allowed: layer, polarity"),
     (["~seed"], "seed=: is needed"),
     (["~transform"], "transform=: must be one of gaussian_noise"),
-    (["data.limit=abc"], "data.limit=abc: must be a whole number or null"),
+    (["data.limit=abc"], "data.limit=abc: must be a whole number of at least 1 or null"),
     (["metric.rmse=3"], "metric.rmse=3: must keep the keys of its yaml"),
-    (["trainer.devices=2"], "trainer.devices=2: must be 1"),
+    (["trainer.devices=none"], "trainer.devices=none: must be auto, a whole number of at least 1"),
+    (["data.boxes=nowhere.csv", "data=folder", "data.root=."], "data.boxes=nowhere.csv: must be a"),
     (["explainer._target_=xai_sweep.Nope"], "explainer._target_=xai_sweep.Nope: there is no such"),
     (["transform.angle={_target_:os.getcwd}"], "transform.angle={'_target_': 'os.getcwd'}: must"),
     (
@@ -83,7 +87,7 @@ BAD = [
 def test_bad_input_is_one_line(
     words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert complaint(capsys, tmp_path, *QUICK, *words).startswith(message)
+    assert refused(capsys, tmp_path, *QUICK, *words).startswith(message)
 
 
 @pytest.mark.parametrize("word", ["explainer=foo", "explainer=[grad_cam,saliency]"])
@@ -91,12 +95,12 @@ def test_an_unknown_explainer_is_told_all_there_are(
     word: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     every = sorted(path.stem for path in (CONF / "explainer").glob("*.yaml"))
-    assert complaint(capsys, tmp_path, *QUICK, word) == f"{word}: must be one of {', '.join(every)}"
+    assert refused(capsys, tmp_path, *QUICK, word) == f"{word}: must be one of {', '.join(every)}"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_a_device_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    message = complaint(capsys, tmp_path, *QUICK, "device=cuda")
+    message = refused(capsys, tmp_path, *QUICK, "device=cuda")
     assert message == "device=cuda: no CUDA device is available; must be auto or cpu"
 
 
@@ -107,14 +111,14 @@ def test_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (texts / "notes.txt").write_text("no image")
     for root in (tmp_path / "missing", empty, texts, texts / "notes.txt"):
         words = (*FAST, "data=folder", f"data.root={root}")
-        assert complaint(capsys, tmp_path / "r", *words).startswith(f"data.root={root}: ")
+        assert refused(capsys, tmp_path / "r", *words).startswith(f"data.root={root}: ")
 
 
 def test_results_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "file"
     file.write_text("not a folder")
     for results in (file, file / "below"):
-        assert str(file) in complaint(capsys, results, *QUICK)
+        assert str(file) in refused(capsys, results, *QUICK)
     assert file.read_text() == "not a folder"
 
 
@@ -123,7 +127,7 @@ def test_results_of_another_schema_version_are_left_alone(
 ) -> None:
     marker = tmp_path / "_xai_sweep.json"
     marker.write_text(json.dumps({"schema": 99}))
-    message = complaint(capsys, tmp_path, *QUICK)
+    message = refused(capsys, tmp_path, *QUICK)
     assert message.startswith(f"results={tmp_path}: ")
     assert "99" in message
     assert json.loads(marker.read_text()) == {"schema": 99}
@@ -182,7 +186,7 @@ def test_weights_that_cannot_be_had_name_the_file(
 def test_help_names_every_group_and_needs_no_torch() -> None:
     script = (
         "import sys; sys.argv = ['run.py', '--help']\n"
-        "from xai_sweep.commands.main import run\n"
+        "from xai_sweep.commands.run import run\n"
         "run()\n"
         "assert not {'torch', 'pytorch_lightning', 'pandas'} & set(sys.modules)\n"
     )
@@ -201,49 +205,104 @@ def test_the_configuration_can_be_seen(tmp_path: Path, capsys: pytest.CaptureFix
     assert "angle: 10" in capsys.readouterr().out
 
 
+COMMANDS = [
+    *("run", "status", "report", "representatives", "retry", "verify", "compact", "prune"),
+    *("explainers", "preflight", "wandb-sync"),
+]
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["-h"]])
+def test_the_help_names_every_command(words: list[str], say: Callable[..., Any]) -> None:
+    answer = say(*words)
+    assert answer.code == 0
+    for name in COMMANDS:
+        assert re.search(rf"^    {name}\b", answer.out, re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_every_command_has_help(command: str, option: str, say: Callable[..., Any]) -> None:
+    answer = say(command, option)
+    assert answer.code == 0
+    if command == "run":  # Hydra's own
+        assert "usage: python run.py" in answer.out
+    else:
+        assert answer.out.startswith(f"usage: xai-sweep {command}")
+    assert answer.err == ""
+
+
+def test_the_version(say: Callable[..., Any]) -> None:
+    assert say("--version").out == f"xai_sweep {xai_sweep.__version__}\n"
+
+
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("words", "message"),
     [
-        ([], 0, "xai-sweep run --help"),
-        (["--help"], 0, "xai-sweep report RESULTS"),
-        (["report", "--help"], 0, "xai-sweep report RESULTS"),
-        (["status", "nowhere", "-h"], 0, "xai-sweep status RESULTS"),
-        (["fly"], 2, "error: fly: must be run, report, status, verify, compact, prune, rep"),
-        (["report", "nowhere"], 2, "error: path=nowhere: "),
-        (["representatives", "nowhere"], 2, "error: path=nowhere: "),
+        (["fly"], f"command=fly: must be one of {', '.join(COMMANDS)}"),
+        (["--fly"], "--fly=: must be xai-sweep COMMAND ..."),
+        (["report", "nowhere"], "path=nowhere: "),
+        (["representatives", "nowhere"], "path=nowhere: "),
+        (["retry", "nowhere"], "results=nowhere: a results folder; there is no such folder"),
+        (
+            ["wandb-sync", "nowhere"],
+            "results=nowhere: must be a folder that holds W&B runs",
+        ),
+        (["wandb-sync", "--unfinished"], "wandb-sync=--unfinished: must be xai-sweep wandb-sync "),
+        (["run", "transfrom=rotation"], "transfrom=rotation: unknown key; did you mean transform?"),
+        (["run", "--fly=high", "seed=3"], "--fly=high: unknown option; xai-sweep run --help lists"),
+        (["run", "seed=3", "--config-name"], "--config-name/-cn=: expected one argument"),
+        (
+            ["wandb-sync", "nowhere", "--config-dir=x"],
+            "--config-dir=x: unknown key; allowed: --",
+        ),
     ],
 )
-def test_the_console_script(
-    words: list[str],
-    code: int,
-    said: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+def test_what_the_console_script_refuses(
+    words: list[str], message: str, complaint: Callable[..., str]
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["xai-sweep", *words])
-    try:
-        cli.main()
-        found = 0
-    except SystemExit as leaving:
-        found = int(leaving.code or 0)
-    printed = capsys.readouterr()
-    assert found == code
-    assert said in printed.out + printed.err
+    assert complaint(*words).startswith(message)
     assert "HYDRA_FULL_ERROR" not in os.environ  # programs started from here have errors in a line
 
 
-def test_a_report_of_several_curves(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
+def test_words_of_run_reach_hydra_as_they_are(say: Callable[..., Any]) -> None:
+    words = ("run", "seed=3", "--cfg", "job", "+explainer.options={a: 1}", "explainer=lime")
+    answer = say(*words)
+    assert answer.code == 0
+    assert "seed: 3" in answer.out
+
+
+def test_multirun_may_stand_anywhere(tmp_path: Path, say: Callable[..., Any]) -> None:
+    words = [word for word in QUICK if "explainer" not in word]
+    answer = say("run", *words, "explainer=sobel,constant", "-m", f"results={tmp_path}")
+    assert answer.code == 0
+    assert sorted(set(read(tmp_path)["explainer"])) == ["constant", "sobel"]
+
+
+def test_help_and_input_errors_import_nothing_heavy() -> None:
+    script = (
+        "import sys\n"
+        "from xai_sweep.commands.main import main\n"
+        "for words in (['status', '--help'], ['verify'], ['fly'], ['explainers', '--nope']):\n"
+        "    sys.argv = ['xai-sweep', *words]\n"
+        "    try:\n"
+        "        main()\n"
+        "    except SystemExit:\n"
+        "        pass\n"
+        "heavy = {'torch', 'pytorch_lightning', 'pandas', 'pyarrow', 'matplotlib', 'wandb'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_report_of_several_curves(tmp_path: Path, say: Callable[..., Any]) -> None:
     words = (*QUICK, "keep_heatmaps=worst")
     assert call(tmp_path, "-m", *words, "explainer.polarity=evidence,counter") == 0
-    capsys.readouterr()
-    from xai_sweep.report.terminal import report_folder
-
-    report_folder(tmp_path)
-    printed = capsys.readouterr().out
-    assert "grad_cam(polarity=counter)" in printed
+    answer = say("report", tmp_path)
+    assert answer.code == 0
+    assert "grad_cam(polarity=counter)" in answer.out.replace("\n", "")
     pictures = sorted(path.name for path in tmp_path.glob("_figures/*/*.png"))
     assert pictures == ["curves.png", "curves.png", "strip-chelsea.png", "strip-chelsea.png"]
     with Image.open(next(tmp_path.glob("_figures/*/curves.png"))) as picture:

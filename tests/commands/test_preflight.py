@@ -1,74 +1,89 @@
 """`xai-sweep preflight`: what will be done with a network, before any hour is spent."""
 
 import re
-import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from harness import FAST, call
 
-from xai_sweep.commands import main as cli
 from xai_sweep.results import load, manifests
 
-
-def preflight(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: str
-) -> tuple[int, str, str]:
-    """Exit code, what was printed, and what went to stderr."""
-    monkeypatch.setattr(sys, "argv", ["xai-sweep", "preflight", *words])
-    capsys.readouterr()
-    try:
-        cli.main()
-        code = 0
-    except SystemExit as leaving:
-        code = int(leaving.code or 0)
-    printed = capsys.readouterr()
-    return code, printed.out, printed.err
+DENSENET = ("model=densenet121", "model.weights=random", "explainer=lrp")
+TRANSFORMER = ("model=torchvision", "model.name=swin_v2_t", "model.weights=random", "explainer=lrp")
 
 
-def test_every_operation_its_rule_and_the_cost(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    words = ("model=densenet121", "model.weights=random", "explainer=lrp")
-    code, out, _ = preflight(capsys, monkeypatch, *words)
-    assert code == 0
-    rows = {line.split("│")[1].strip(): line for line in out.splitlines() if line[:1] == "│"}
-    assert "z_box" in rows["features.conv0"]
+def test_every_operation_its_rule_and_the_cost(say: Callable[..., Any]) -> None:
+    answer = say("preflight", *DENSENET)
+    assert answer.code == 0
+    rows = {cells[0]: cells for cells in answer.cells}
+    assert rows["features.conv0"][2] == "z_box"
     # A pre-activation network: its batchnorms stand before the convolutions.
-    assert "gamma" in rows["features.denseblock1.denselayer1.conv1"]
-    assert "fused" in rows["features.denseblock1.denselayer1.conv1"]
-    assert "zero" in rows["classifier"]
-    assert re.search(r"^memory +[1-9]\d* MiB kept per image$", out, re.M)
-    assert re.search(r"^cost +[1-9]\d*\.\d forward passes per image$", out, re.M)
-    found = re.search(r"^logits +differ by (\S+) of the largest after fusing$", out, re.M)
+    assert rows["features.denseblock1.denselayer1.conv1"][2:4] == ["gamma", "fused"]
+    assert rows["classifier"][2] == "zero"
+    assert re.search(r"^memory +[1-9]\d* MiB kept per image$", answer.out, re.M)
+    assert re.search(r"^cost +[1-9]\d*\.\d forward passes per image$", answer.out, re.M)
+    found = re.search(r"^logits +differ by (\S+) of the largest after fusing$", answer.out, re.M)
     assert found is not None
     assert float(found[1]) < 1e-4
 
 
-def test_a_method_without_a_plan_has_a_cost(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    code, out, _ = preflight(capsys, monkeypatch, "explainer=grad_cam")
-    assert code == 0
-    assert "forward passes per image" in out
+def test_the_same_as_json(say: Callable[..., Any]) -> None:
+    document = say("preflight", "--json", *DENSENET).json
+    rules = {each["path"]: each["rule"] for each in document["operations"]}
+    assert rules["features.conv0"] == "z_box"
+    assert set(document["operations"][0]) == {"path", "operation", "rule", "batchnorm", "note"}
+    assert document["findings"]["logit_difference"] < 1e-4
+    assert document["memory_bytes"] > 2**20
+    assert document["cost_in_forwards"] > 0.5
+    assert document["error"] is None
 
 
-TRANSFORMER = ("model=torchvision", "model.name=swin_v2_t", "model.weights=random")
+def test_a_method_without_a_plan_has_a_cost(say: Callable[..., Any]) -> None:
+    answer = say("preflight", "explainer=grad_cam", "-m")
+    assert answer.code == 0
+    assert "forward passes per image" in answer.out
+    document = say("preflight", "explainer=grad_cam", "--json").json
+    assert document["operations"] == []
+    assert document["memory_bytes"] is None
+    assert document["cost_in_forwards"] > 0.5
 
 
 def test_an_operation_without_a_rule_is_one_line_that_names_the_layer(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    say: Callable[..., Any],
 ) -> None:
-    code, out, err = preflight(capsys, monkeypatch, *TRANSFORMER, "explainer=lrp")
-    assert code != 0
+    answer = say("preflight", *TRANSFORMER)
+    assert answer.code == 2
     # The table shows not the first only: attention multiplies in every block.
-    rows = [line for line in out.splitlines() if line[:1] == "│" and "unsupported:" in line]
-    assert len(rows) > 12
-    (line,) = err.strip().splitlines()
+    assert sum("unsupported:" in cells[-1] for cells in answer.cells) > 12
+    (line,) = answer.err.strip().splitlines()
     assert line.startswith("error: explainer=lrp: cannot pass features.")
     assert "explainer.unsupported=gradient" in line
 
+    answer = say("preflight", "--json", *TRANSFORMER)
+    assert answer.code == 2
+    assert answer.err.strip() == line
+    assert answer.json["error"] == line.removeprefix("error: ")
+    assert answer.json["cost_in_forwards"] is None
+    assert len(answer.json["operations"]) > 12
 
-def test_a_job_is_checked_before_it_starts(tmp_path, capsys: pytest.CaptureFixture[str]) -> None:
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("explainer=lrpp", "explainer=lrpp: must be one of "),
+        ("modle=vgg16", "modle=vgg16: unknown key; did you mean model?"),
+        ("--jsn", "--jsn=: unknown key; did you mean --json?"),
+    ],
+)
+def test_bad_words(word: str, message: str, complaint: Callable[..., str]) -> None:
+    assert complaint("preflight", word).startswith(message)
+
+
+def test_a_job_is_checked_before_it_starts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = (
         *FAST,
         "data.limit=1",
@@ -80,7 +95,7 @@ def test_a_job_is_checked_before_it_starts(tmp_path, capsys: pytest.CaptureFixtu
     assert not list(tmp_path.rglob("*.parquet"))
 
 
-def test_health_is_in_the_rows_and_notes_in_the_manifest(tmp_path) -> None:
+def test_health_is_in_the_rows_and_findings_in_the_manifest(tmp_path: Path) -> None:
     words = (*FAST, "data.limit=1", "explainer=lrp", "transform.angle=5")
     assert call(tmp_path, *words) == 0
     rows = load(tmp_path)
@@ -88,6 +103,6 @@ def test_health_is_in_the_rows_and_notes_in_the_manifest(tmp_path) -> None:
     assert whole.to_numpy() == pytest.approx(1, abs=1e-3)
     assert (rows["stabilizer_share"].abs() > 1e-3).any()  # the preset has epsilons
     (manifest,) = manifests(tmp_path)
-    notes = manifest["notes"]
-    assert notes["logit_difference"] < 1e-4
-    assert notes["unsupported"] == []
+    findings = manifest["notes"]
+    assert findings["logit_difference"] < 1e-4
+    assert findings["unsupported"] == []

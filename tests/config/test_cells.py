@@ -6,7 +6,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from xai_sweep.config.cells import Cell, Curve, digest, make_curve, title
-from xai_sweep.config.root import CONF, register
+from xai_sweep.config.keys import add_schema
+from xai_sweep.core.paths import CONF
 
 CHOICES = {
     "data": "samples",
@@ -17,9 +18,13 @@ CHOICES = {
 
 
 def curve(
-    *overrides: str, explainer: str = "grad_cam", weights: str = "w", data: str = "0123456789"
+    *overrides: str,
+    explainer: str = "grad_cam",
+    weights: str = "w",
+    data: str = "0123456789",
+    region_of: tuple[float, ...] = (),
 ) -> Curve:
-    register()
+    add_schema()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("config", overrides=[f"explainer={explainer}", *overrides])
     return make_curve(
@@ -28,7 +33,7 @@ def curve(
         parameter="angle",
         weights={"weights": weights},
         data=data,
-        region_of=(),
+        region_of=region_of,
     )
 
 
@@ -41,23 +46,39 @@ KEY = Cell(curve(), 5.0).key
         "explainer.polarity=both",
         "transform.fill=edge",
         "model.weights=random",
-        "metric=[rmse]",
-        "metric.topk_iou.share=0.1",
         "seed=1",
         "ranks=3",
         "target=rank",
         "region=none",
+        "draws=2",
     ],
 )
 def test_what_decides_the_numbers_changes_the_key(override: str) -> None:
-    assert Cell(curve(override), 5.0).key != KEY
-    assert curve(override).name != curve().name
+    other = curve(override)
+    assert Cell(other, 5.0).key != KEY
+    assert other.name != curve().name
+    assert other.question != curve().question
 
 
 def test_weights_images_and_magnitude_change_the_key() -> None:
     assert Cell(curve(weights="other"), 5.0).key != KEY
     assert Cell(curve(data="9876543210"), 5.0).key != KEY
     assert Cell(curve(), 6.0).key != KEY
+
+
+def test_a_question_is_of_the_curve_and_not_of_its_magnitudes() -> None:
+    assert len(curve().question) == 16
+    assert curve("transform.angle=[1,2]").question == curve().question
+    assert Cell(curve(), 6.0).curve.question == Cell(curve(), 5.0).curve.question
+    assert curve(data="9876543210").question != curve().question
+
+
+def test_a_request_is_known_before_weights_and_images_are() -> None:
+    usual = Cell(curve(), 5.0)
+    assert Cell(curve(weights="other", data="9876543210"), 5.0).request == usual.request
+    assert Cell(curve("region=none"), 5.0).request != usual.request
+    assert Cell(curve(), 6.0).request != usual.request
+    assert Cell(curve(region_of=(5.0,)), 5.0).request != usual.request
 
 
 @pytest.mark.parametrize(
@@ -72,6 +93,8 @@ def test_weights_images_and_magnitude_change_the_key() -> None:
         "keep_heatmaps=all",
         "force=true",
         "magnitude=large",
+        "metric=[rmse]",
+        "metric.topk_iou.share=0.1",
         "transform.angle=[1,2,3]",
     ],
 )
@@ -81,15 +104,21 @@ def test_how_it_is_run_does_not(override: str) -> None:
 
 @pytest.mark.parametrize(
     ("explainer", "override"),
-    [("lime", "explainer.samples_at_once=16"), ("lime_package", "explainer.batch_size=4")],
+    [
+        ("lime", "explainer.samples_at_once=16"),
+        ("lime_package", "explainer.batch_size=4"),
+        ("lrp", "explainer.compile=2"),
+    ],
 )
-def test_nor_do_parameters_of_an_explainer_that_only_say_how(explainer: str, override: str) -> None:
+def test_nor_do_parameters_that_a_class_marks_as_execution_only(
+    explainer: str, override: str
+) -> None:
     usual, other = curve(explainer=explainer), curve(override, explainer=explainer)
     assert Cell(other, 5.0).key == Cell(usual, 5.0).key
     assert other.explainer == usual.explainer == explainer
     assert other.name == usual.name
-    seeded = curve(override, "explainer.seed=1", explainer=explainer)
-    assert Cell(seeded, 5.0).key != Cell(usual, 5.0).key
+    layered = {"lrp": "explainer.batchnorm=identity"}.get(explainer, "explainer.seed=1")
+    assert Cell(curve(override, layered, explainer=explainer), 5.0).key != Cell(usual, 5.0).key
 
 
 def test_names_are_readable_and_safe_in_paths() -> None:

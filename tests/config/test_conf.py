@@ -11,11 +11,14 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 import xai_sweep
-from xai_sweep.config.root import CONF, Root, build, check, plain, register
+from xai_sweep.config.building import build, plain
+from xai_sweep.config.keys import Decides, add_schema, check, groups, values
+from xai_sweep.core.paths import CONF
 from xai_sweep.data import ImageSet
 from xai_sweep.explainers import Explainer
 from xai_sweep.metrics import Metric
 from xai_sweep.models import ModelSource
+from xai_sweep.sweep.requests import changed
 from xai_sweep.tracking import Logger
 from xai_sweep.transforms import Transform
 
@@ -24,7 +27,7 @@ OURS = [file for file in FILES if file.parent != CONF and "hydra" not in file.pa
 
 
 def config(*overrides: str) -> DictConfig:
-    register()
+    add_schema()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return compose("config", overrides=list(overrides))
 
@@ -44,12 +47,14 @@ def test_composes_resolves_and_instantiates(path: Path) -> None:
     cfg = config(f"metric=[{path.stem}]" if group == "metric" else named(path))
     check(cfg)
     assert plain(cfg)
-    groups = [field.name for field in fields(Root) if isinstance(cfg[field.name], DictConfig)]
-    for name in groups:
-        for node in entries(cfg[name]) if name != "magnitude" else []:
+    for name in groups(*Decides):
+        for node in entries(cfg[name]) if name not in ("magnitude", "transform") else []:
             # There need be no GPU here.
             extra = {"logger": False, "accelerator": "cpu"} if name == "trainer" else {}
             assert build(node, **extra) is not None
+    transform, magnitudes = changed(cfg.transform)
+    assert isinstance(transform, Transform)
+    assert magnitudes
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CONF)))
@@ -72,6 +77,8 @@ def test_keys_are_the_fields_of_the_class(path: Path) -> None:
             name for default in entry.get("defaults", []) if default != "_self_" for name in default
         ]
         keys = ({str(key) for key in entry} | set(inner)) - {"_target_", "defaults"}
+        if path.parent.name == "transform":  # the magnitudes stand beside its own parameters
+            keys -= {cls.parameter.name}
         if path.parent.name == "metric":
             assert list(node) == [path.stem]
             assert keys <= {field.name for field in fields(cls)}
@@ -111,9 +118,9 @@ def descendants(base: type) -> list[type]:
 def test_the_schema_and_the_root_have_the_same_keys() -> None:
     root = OmegaConf.load(CONF / "config.yaml")
     assert isinstance(root, DictConfig)
-    groups = {path.parent.name for path in OURS} - {"experiment", "rules"}
-    keys = {str(key) for key in root} - {"defaults", "hydra"}
-    assert {field.name for field in fields(Root)} == keys | groups
+    folders = {path.parent.name for path in OURS} - {"experiment", "rules"}
+    assert set(groups(*Decides)) == folders
+    assert set(values(*Decides)) == {str(key) for key in root} - {"defaults", "hydra"}
 
 
 def test_a_title_of_every_entry_is_its_name(tmp_path: Path) -> None:

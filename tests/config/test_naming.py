@@ -3,15 +3,16 @@
 import pytest
 
 from xai_sweep.config.cells import Curve
+from xai_sweep.config.keys import add_schema
 from xai_sweep.config.names import axes, run_name
-from xai_sweep.config.root import composed, register
+from xai_sweep.config.points import composed
 
 TITLE = "vgg16 · lrp · rotation"
 SMALL = [0.5, 1.0, 5.0, 10.0]
 
 
 def name(words: list[str], magnitudes: list[float], parameter: str = "angle") -> str:
-    register()
+    add_schema()
     curve = Curve("photos-1234", "vgg16", "lrp", "rotation", parameter, {})
     data = [word.partition("=")[2] for word in words if word.startswith("data=")]
     return run_name(composed(words), {"data": [*data, "samples"][0]}, curve, magnitudes)

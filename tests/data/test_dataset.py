@@ -85,6 +85,16 @@ def test_another_shape_is_an_error_whatever_the_batch(tmp_path: Path) -> None:
         assert errors == ["unreadable image: the file is empty", message, message]
 
 
+def test_the_shape_is_that_of_the_whole_set(tmp_path: Path) -> None:
+    for name, size in (("a", (4, 4)), ("b", (6, 4)), ("c", (4, 4))):
+        Image.new("L", size).save(tmp_path / f"{name}.png")
+    files = Folder(str(tmp_path)).files()
+    share = ImageModule(files[1:], transforms.pil_to_tensor, whole=files)
+    (batch,) = share.predict_dataloader()
+    assert [file.image_id for file in batch.files] == ["c.png"]
+    assert [file.image_id for file, _ in batch.failed] == ["b.png"]
+
+
 def test_a_preprocessing_that_raises_or_gives_something_else() -> None:
     def broken(image: PillowImage) -> Tensor:
         raise RuntimeError(f"cannot\nuse {image.mode}")

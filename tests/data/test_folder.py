@@ -115,5 +115,5 @@ def test_bad_root(
 
 @pytest.mark.parametrize("limit", [0, -3])
 def test_bad_limit(tmp_path: Path, limit: int) -> None:
-    with pytest.raises(InputError, match=f"^data.limit={limit}: must be a whole number from 1"):
+    with pytest.raises(InputError, match=f"^data.limit={limit}: must be a whole number of at"):
         Folder(str(grow(tmp_path, "a.png")), limit=limit).files()

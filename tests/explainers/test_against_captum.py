@@ -23,8 +23,8 @@ def images() -> torch.Tensor:
 @pytest.mark.parametrize("name", ["plain", "functional", "in_place", "gated"])
 def test_saliency_is_the_gradient(name: str, images: torch.Tensor) -> None:
     module = network(name).double()
-    ours = Saliency().bind(Classifier(module))(images, TARGETS)
-    largest = Saliency("absolute_max").bind(Classifier(module))(images, TARGETS)
+    ours = Saliency().explain(Classifier(module), images, TARGETS).heatmaps
+    largest = Saliency("absolute_max").explain(Classifier(module), images, TARGETS).heatmaps
     for rank in range(2):
         pixels = images.clone().requires_grad_()
         module(pixels).gather(1, TARGETS[:, rank : rank + 1]).sum().backward()
@@ -36,7 +36,7 @@ def test_saliency_is_the_gradient(name: str, images: torch.Tensor) -> None:
 @pytest.mark.filterwarnings("ignore:Setting backward hooks on ReLU")
 def test_guided_backprop_agrees_with_captum_on_modules(images: torch.Tensor) -> None:
     module = network("plain").double()
-    ours = GuidedBackprop().bind(Classifier(module))(images, TARGETS)
+    ours = GuidedBackprop().explain(Classifier(module), images, TARGETS).heatmaps
     method = captum.attr.GuidedBackprop(module)
     for rank in range(2):
         theirs = method.attribute(images.clone().requires_grad_(), target=TARGETS[:, rank])
@@ -46,11 +46,11 @@ def test_guided_backprop_agrees_with_captum_on_modules(images: torch.Tensor) -> 
 def test_guided_backprop_sees_functional_and_reused_rectifiers(images: torch.Tensor) -> None:
     modules, functions = network("plain").double(), network("functional").double()
     functions.load_state_dict(modules.state_dict())
-    guided = GuidedBackprop().bind(Classifier(modules))(images, TARGETS)
+    guided = GuidedBackprop().explain(Classifier(modules), images, TARGETS).heatmaps
     torch.testing.assert_close(
-        GuidedBackprop().bind(Classifier(functions))(images, TARGETS), guided
+        GuidedBackprop().explain(Classifier(functions), images, TARGETS).heatmaps, guided
     )
-    gradient = Saliency().bind(Classifier(modules))(images, TARGETS)
+    gradient = Saliency().explain(Classifier(modules), images, TARGETS).heatmaps
     assert not torch.allclose(guided, gradient)
 
 
@@ -63,14 +63,18 @@ def test_guided_backprop_by_hand() -> None:
 
     ones, first = torch.ones(2, 1, 2, 2), torch.zeros(2, 1, dtype=torch.int64)
     classifier = Classifier(Two(), mean=(0.0,), std=(1.0,))
-    assert torch.equal(GuidedBackprop().bind(classifier)(ones, first), torch.ones(2, 1, 2, 2))
-    assert torch.equal(Saliency().bind(classifier)(ones, first), torch.zeros(2, 1, 2, 2))
+    assert torch.equal(
+        GuidedBackprop().explain(classifier, ones, first).heatmaps, torch.ones(2, 1, 2, 2)
+    )
+    assert torch.equal(
+        Saliency().explain(classifier, ones, first).heatmaps, torch.zeros(2, 1, 2, 2)
+    )
 
 
 @pytest.mark.parametrize("polarity", ["evidence", "counter", "both"])
 def test_grad_cam_agrees_with_captum(polarity: str, images: torch.Tensor) -> None:
     module = network("plain").double()
-    ours = GradCam(polarity=polarity).bind(Classifier(module))(images, TARGETS)
+    ours = GradCam(polarity=polarity).explain(Classifier(module), images, TARGETS).heatmaps
     method = captum.attr.LayerGradCam(module, module.features[4])
     for rank in range(2):
         theirs = method.attribute(images, target=TARGETS[:, rank]).detach()
@@ -85,7 +89,11 @@ def test_grad_cam_agrees_with_captum(polarity: str, images: torch.Tensor) -> Non
 def test_grad_cam_takes_a_layer_by_path(images: torch.Tensor) -> None:
     module = network("plain").double()
     method = captum.attr.LayerGradCam(module, module.features[0])
-    ours = GradCam(layer="features.0", polarity="both").bind(Classifier(module))(images, TARGETS)
+    ours = (
+        GradCam(layer="features.0", polarity="both")
+        .explain(Classifier(module), images, TARGETS)
+        .heatmaps
+    )
     theirs = method.attribute(images, target=TARGETS[:, 0]).detach()
     torch.testing.assert_close(ours[:, 0], theirs[:, 0])
 
@@ -93,9 +101,9 @@ def test_grad_cam_takes_a_layer_by_path(images: torch.Tensor) -> None:
 def test_bad_input_is_named(images: torch.Tensor) -> None:
     classifier = Classifier(network("plain").double())
     with pytest.raises(InputError, match=r"^explainer.layer=features.9: must be the path of a mod"):
-        GradCam(layer="features.9").bind(classifier)(images, TARGETS)
+        GradCam(layer="features.9").explain(classifier, images, TARGETS)
     with pytest.raises(InputError, match=r"^explainer.layer=classifier: .* map \[B, C, H, W\]"):
-        GradCam(layer="classifier").bind(classifier)(images, TARGETS)
+        GradCam(layer="classifier").explain(classifier, images, TARGETS)
     with pytest.raises(InputError, match=r"^explainer.polarity=up: must be one of evidence, co"):
         GradCam(polarity="up")
     with pytest.raises(

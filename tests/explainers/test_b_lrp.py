@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from heatmaps import heatmaps_of
 from networks import NETWORKS, network
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from xai_sweep.core.errors import InputError
-from xai_sweep.core.seeds import Dice
+from xai_sweep.core.seeds import RandomStreams
 from xai_sweep.explainers import BLRP, LRP
 from xai_sweep.explainers.relevance.b_lrp import percentile_maps
 from xai_sweep.explainers.relevance.engine import (
@@ -78,25 +79,27 @@ def test_percentiles_are_those_of_numpy(count: int) -> None:
 
 @pytest.mark.parametrize("posterior", ["dropout", "added_dropout"])
 def test_percentiles_of_the_draws_in_order(posterior: str, images: Tensor) -> None:
-    explain = BLRP(posterior, percentile=75.0, draws=20).bind(Classifier(dropping()))
-    maps = explain.percentiles(images, TARGETS, SEEDS)
+    explainer, classifier = BLRP(posterior, percentile=75.0, draws=20), Classifier(dropping())
+    maps = explainer.percentiles(classifier, images, TARGETS, SEEDS)
     assert maps.shape == (5, 3, 2, 16, 16)
-    draws = np.stack(list(explain.draws(images, TARGETS, SEEDS)))
+    draws = np.stack(list(explainer.heatmaps(classifier, images, TARGETS, SEEDS)))
     assert len(draws) == 20
     expected = torch.from_numpy(np.percentile(draws, [5, 25, 50, 75, 95], axis=0))
     torch.testing.assert_close(maps, expected)
     assert (maps.diff(dim=0) >= 0).all()
     assert (maps[-1] > maps[0]).any()
-    assert torch.equal(explain(images, TARGETS, SEEDS), maps[3])
+    found = explainer.explain(classifier, images, TARGETS, SEEDS)
+    assert torch.equal(found.heatmaps, maps[3])
+    assert not found.facts
 
 
 def test_a_draw_is_lrp_of_the_network_with_silent_neurons(images: Tensor) -> None:
-    module, dice = dropping(), Dice(SEEDS)
-    explain = BLRP(draws=4, rules=ZERO).bind(Classifier(module))
+    module, streams = dropping(), RandomStreams(SEEDS)
+    explainer = BLRP(draws=4, rules=ZERO)
     silent = 0
-    for drawn in explain.draws(images, TARGETS, SEEDS):
+    for drawn in explainer.heatmaps(Classifier(module), images, TARGETS, SEEDS):
         masks = [
-            (dice.uniform(shape) >= rate).double() / (1 - rate)
+            (streams.uniform(shape) >= rate).double() / (1 - rate)
             for shape, rate in (((8, 1, 1), 0.3), ((6,), 0.4), ((6,), 0.5))
         ]
         silent += sum(int((mask == 0).sum()) for mask in masks)
@@ -110,25 +113,27 @@ def test_a_draw_is_lrp_of_the_network_with_silent_neurons(images: Tensor) -> Non
 
 
 def test_masks_are_those_of_the_image(images: Tensor) -> None:
-    explain = BLRP(draws=6).bind(Classifier(dropping()))
-    together = torch.stack(list(explain.draws(images, TARGETS, SEEDS)))
+    explainer, classifier = BLRP(draws=6), Classifier(dropping())
+    together = torch.stack(list(explainer.heatmaps(classifier, images, TARGETS, SEEDS)))
     for order in ([2, 0], [1], [0, 1, 1, 2]):
-        apart = torch.stack(list(explain.draws(images[order], TARGETS[order], SEEDS[order])))
+        given = images[order], TARGETS[order], SEEDS[order]
+        apart = torch.stack(list(explainer.heatmaps(classifier, *given)))
         torch.testing.assert_close(apart, together[:, order], rtol=1e-9, atol=1e-12)
     # The first of more draws are the same.
-    more = BLRP(draws=8).bind(Classifier(dropping())).draws(images, TARGETS, SEEDS)
+    more = BLRP(draws=8).heatmaps(Classifier(dropping()), images, TARGETS, SEEDS)
     assert torch.equal(torch.stack(list(more))[:6], together)
-    other = torch.stack(list(explain.draws(images, TARGETS, SEEDS + 1)))
+    other = torch.stack(list(explainer.heatmaps(classifier, images, TARGETS, SEEDS + 1)))
     assert not torch.allclose(other, together)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_dropout_of_rate_0_is_lrp(name: str, images: Tensor) -> None:
     classifier = Classifier(network(name).double())
-    expected = LRP().bind(classifier)(images, TARGETS)
+    expected = LRP().explain(classifier, images, TARGETS).heatmaps
     for percentile in (5.0, 50.0, 95.0):
-        explain = BLRP("added_dropout", percentile, draws=3, rate=0.0).bind(classifier)
-        assert torch.equal(explain(images, TARGETS, SEEDS), expected)
+        explainer = BLRP("added_dropout", percentile, draws=3, rate=0.0)
+        found = explainer.explain(classifier, images, TARGETS, SEEDS)
+        assert torch.equal(found.heatmaps, expected)
 
 
 class GatedByLinear(nn.Module):
@@ -149,7 +154,7 @@ class GatedByLinear(nn.Module):
 
 def test_dropout_is_added_before_every_linear_layer(images: Tensor) -> None:
     module = GatedByLinear().double().eval()
-    plan = LRP().bind(Classifier(module)).propagation(images).plan
+    plan = LRP().propagation(Classifier(module), images).plan
     places = linear_dropouts(plan, 0.5)
     assert [place.path for place in places] == ["gate", "head"]
     assert [place.shape for place in places] == [(4,), (4,)]
@@ -160,21 +165,22 @@ def test_dropout_is_added_before_every_linear_layer(images: Tensor) -> None:
 
 @pytest.mark.parametrize("rule", ["zero", "epsilon", "gamma", "flat", "w_square"])
 def test_what_is_not_relevant_is_accounted_for(rule: str, images: Tensor) -> None:
-    explain = LRP(rules=[{"rule": rule}]).bind(Classifier(dropping()))
-    plan, dice = explain.propagation(images).plan, Dice(SEEDS)
-    masks = {p.step: p.mask(dice.uniform(p.shape)).double() for p in own_dropouts(plan)}
+    explainer, classifier = LRP(rules=[{"rule": rule}]), Classifier(dropping())
+    plan, streams = explainer.propagation(classifier, images).plan, RandomStreams(SEEDS)
+    masks = {p.step: p.mask(streams.uniform(p.shape)).double() for p in own_dropouts(plan)}
     drawn = Propagation(with_masks(plan, masks))
-    found = explain.relevance(images, TARGETS, accounts=True, propagation=drawn)
+    found = explainer.relevance(classifier, images, TARGETS, accounts=True, propagation=drawn)
     total = found.maps.sum(dim=(2, 3, 4)) + found.absorbed + found.lost
     torch.testing.assert_close(total, found.logits)
 
 
 def test_a_network_that_always_drops_is_repeatable_too(images: Tensor) -> None:
-    explain, before = BLRP(draws=3).bind(Classifier(dropping(always=True))), torch.get_rng_state()
+    explain = heatmaps_of(BLRP(draws=3), Classifier(dropping(always=True)))
+    before = torch.get_rng_state()
     first = explain(images, TARGETS, SEEDS)
     assert torch.equal(first, explain(images, TARGETS, SEEDS))
     assert torch.equal(before, torch.get_rng_state())
-    usual = BLRP(draws=3).bind(Classifier(dropping()))
+    usual = heatmaps_of(BLRP(draws=3), Classifier(dropping()))
     assert torch.equal(first, usual(images, TARGETS, SEEDS))
 
 
@@ -193,10 +199,10 @@ def saved(folder: Path, *seeds: int) -> list[str]:
 
 def test_an_ensemble_of_equal_members_is_lrp(tmp_path: Path) -> None:
     images, classifier = torch.randn(3, 3, 16, 16), Classifier(network("in_place"))
-    expected = LRP().bind(classifier)(images, TARGETS)
+    expected = LRP().explain(classifier, images, TARGETS).heatmaps
     for percentile in (5.0, 50.0, 95.0):
         explainer = BLRP("ensemble", percentile, members=saved(tmp_path, 0, 0, 0))
-        assert torch.equal(explainer.bind(classifier)(images, TARGETS), expected)
+        assert torch.equal(explainer.explain(classifier, images, TARGETS).heatmaps, expected)
 
 
 def test_an_ensemble_draws_its_members(tmp_path: Path) -> None:
@@ -205,13 +211,14 @@ def test_an_ensemble_draws_its_members(tmp_path: Path) -> None:
     explainer = BLRP("ensemble", members=saved(tmp_path, 1, 2, 3))
     assert explainer.is_deterministic
     assert explainer.cost_in_forwards(4) == 15
-    explain = explainer.bind(Classifier(module))
-    for seed, drawn in zip((1, 2, 3), explain.draws(images, TARGETS), strict=True):
-        member = LRP().bind(Classifier(network("in_place", seed)))
+    classifier = Classifier(module)
+    for seed, drawn in zip((1, 2, 3), explainer.heatmaps(classifier, images, TARGETS), strict=True):
+        member = heatmaps_of(LRP(), Classifier(network("in_place", seed)))
         assert torch.equal(drawn, member(images, TARGETS))
     # The median of three is one of them, pixel by pixel.
-    median = torch.stack(list(explain.draws(images, TARGETS))).median(dim=0).values
-    assert torch.equal(explain(images, TARGETS), median)
+    drawn = torch.stack(list(explainer.heatmaps(classifier, images, TARGETS)))
+    median = drawn.median(dim=0).values
+    assert torch.equal(explainer.explain(classifier, images, TARGETS).heatmaps, median)
     assert module.training
     assert all(torch.equal(before[name], tensor) for name, tensor in module.state_dict().items())
 
@@ -227,10 +234,10 @@ def test_an_ensemble_is_identified_by_its_files(tmp_path: Path) -> None:
     assert BLRP().identity() == {}
 
 
-def test_notes_say_what_drops(images: Tensor) -> None:
-    notes = BLRP().bind(Classifier(dropping())).notes(images)
-    assert notes["dropout"] == {"channels": 0.3, "neurons": 0.4, "": 0.5}
-    assert notes["logit_difference"] < 1e-9
+def test_the_findings_name_what_drops(images: Tensor) -> None:
+    findings = BLRP().prepare(Classifier(dropping()), images)
+    assert findings["dropout"] == {"channels": 0.3, "neurons": 0.4, "": 0.5}
+    assert findings["logit_difference"] < 1e-9
 
 
 def test_bad_input_is_named(images: Tensor, tmp_path: Path) -> None:
@@ -240,17 +247,23 @@ def test_bad_input_is_named(images: Tensor, tmp_path: Path) -> None:
         match=r"^explainer\.posterior=dropout: this network has no dropout layer with a rate "
         r"above 0; must be added_dropout or ensemble$",
     ):
-        BLRP().bind(classifier)(images, TARGETS)
+        BLRP().explain(classifier, images, TARGETS)
     all_conv = nn.Sequential(nn.Conv2d(3, 5, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()).double()
     with pytest.raises(InputError, match=r"^explainer\.posterior=added_dropout: .* no linear"):
-        BLRP("added_dropout").bind(Classifier(all_conv)).notes(images)
+        BLRP("added_dropout").prepare(Classifier(all_conv), images)
     with pytest.raises(InputError, match=r"^explainer\.posterior=bayes: must be one of dropout, "):
         BLRP("bayes")
-    with pytest.raises(InputError, match=r"^explainer\.percentile=101.0: must be from 0 to 100$"):
+    with pytest.raises(
+        InputError, match=r"^explainer\.percentile=101.0: must be a number of at lea"
+    ):
         BLRP(percentile=101.0)
-    with pytest.raises(InputError, match=r"^explainer\.draws=1: must be at least 2$"):
+    with pytest.raises(
+        InputError, match=r"^explainer\.draws=1: must be a whole number of at least 2$"
+    ):
         BLRP(draws=1)
-    with pytest.raises(InputError, match=r"^explainer\.rate=1\.0: must be at least 0 and less"):
+    with pytest.raises(
+        InputError, match=r"^explainer\.rate=1\.0: must be a number of at least 0 and"
+    ):
         BLRP(rate=1.0)
     with pytest.raises(InputError, match=r"^explainer\.members=null: .* at least two files"):
         BLRP("ensemble")
@@ -262,6 +275,6 @@ def test_bad_input_is_named(images: Tensor, tmp_path: Path) -> None:
         BLRP("ensemble", members=[files[0], "lost.pt"]).identity()
     other = BLRP("ensemble", members=files)
     with pytest.raises(InputError, match=r"^explainer\.members=.*0\.pt: must hold weights of Pl"):
-        other.bind(Classifier(network("plain")))
+        other.prepare(Classifier(network("plain").double()), images)
     with pytest.raises(InputError, match=r"^explainer\.batchnorm=fold: must be one of fuse"):
         BLRP(batchnorm="fold")

@@ -8,9 +8,12 @@ from harness import FAST, call, read
 from networks import network
 from skimage.filters import sobel
 
-from xai_sweep.commands import main as cli
-from xai_sweep.config.controls import CONTROLS, is_control
-from xai_sweep.config.root import build, composed, entries, register
+from xai_sweep.commands.words import with_controls
+from xai_sweep.config.building import build
+from xai_sweep.config.controls import controls, is_control
+from xai_sweep.config.entries import entries
+from xai_sweep.config.keys import add_schema
+from xai_sweep.config.points import composed
 from xai_sweep.explainers import Constant, Random, Sobel
 from xai_sweep.models import Classifier
 
@@ -18,13 +21,13 @@ TARGETS = torch.tensor([[0, 3], [4, 1]])
 
 
 def test_names_are_those_of_the_classes() -> None:
-    register()
+    add_schema()
     found = {
         name
         for name in entries("explainer")
         if build(composed([f"explainer={name}"]).explainer).is_control
     }
-    assert found == set(CONTROLS)
+    assert found == set(controls())
     assert is_control("sobel(reduction=sum)")
     assert not is_control("grad_cam")
 
@@ -61,14 +64,14 @@ def test_constant_is_constant() -> None:
     ],
 )
 def test_controls_are_one_word_on_the_command_line(given: list[str], meant: list[str]) -> None:
-    assert cli.with_controls(given) == meant
+    assert with_controls(given) == meant
 
 
 def test_a_job_of_controls(tmp_path: Path) -> None:
     words = [word for word in FAST if "explainer" not in word]
     assert call(tmp_path, "explainer=controls", "transform.angle=[5]", "data.limit=2", *words) == 0
     rows = read(tmp_path)
-    assert set(rows["explainer"]) == set(CONTROLS)
+    assert set(rows["explainer"]) == set(controls())
     assert rows["error"].isna().all()
     constant = rows[rows["explainer"] == "constant"]
     assert constant["spearman"].isna().all()

@@ -8,15 +8,19 @@ import pytest
 import torch
 from cheap import cheaply
 from fits_first import ready
+from heatmaps import heatmaps_of
 from networks import network
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from xai_sweep.config.root import CONF, build, composed, register
+from xai_sweep.config.building import build
+from xai_sweep.config.keys import add_schema
+from xai_sweep.config.points import composed
+from xai_sweep.core.paths import CONF
 from xai_sweep.explainers import Explainer, FeatureAblation, Lime, Occlusion
 from xai_sweep.models import Classifier
 
 aten = torch.ops.aten
-register()
+add_schema()
 YAMLS = sorted(path.stem for path in (CONF / "explainer").glob("*.yaml"))
 
 
@@ -54,7 +58,7 @@ def passes(explainer: Explainer, targets: int, count: int = 1) -> float:
     """For an image of the size that the cost is meant for, after whatever is done only once."""
     images = torch.randn(count, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     ranks = torch.arange(targets).expand(count, targets)
-    explain = explainer.bind(Classifier(network("gated")))
+    explain = heatmaps_of(explainer, Classifier(network("gated")))
     explain(images, ranks)
     with Passes() as counted:
         explain(images, ranks)

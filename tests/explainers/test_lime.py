@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 import torch
+from heatmaps import heatmaps_of
 from networks import network
 from torch import Tensor
 
 from xai_sweep.core.errors import ImageError, InputError
-from xai_sweep.explainers import Accounted, Lime, Segmented
+from xai_sweep.explainers import Lime
 from xai_sweep.models import Classifier
 
 TARGETS = torch.tensor([[0, 1], [1, 3], [4, 2]])
@@ -36,14 +37,17 @@ def test_an_image_is_explained_alike_alone_and_in_any_company(
     design: str, samples: int | str, images: Tensor
 ) -> None:
     explainer = Lime(num_samples=samples, design=design, stderr=0.07, max_samples=1024, **GRID)
-    explain = explainer.bind(classifier())
-    together = explain.explanation(images, TARGETS, SEEDS)
+    network_ = classifier()
+    together = explainer.surrogates(network_, images, TARGETS, SEEDS)
     if samples == "auto":
         assert len(together.num_samples.unique()) > 1
     for index in (2, 0, 1):
         for rank in range(2):
-            alone = explain.explanation(
-                images[index : index + 1], TARGETS[index, rank][None, None], SEEDS[index][None]
+            alone = explainer.surrogates(
+                network_,
+                images[index : index + 1],
+                TARGETS[index, rank][None, None],
+                SEEDS[index][None],
             )
             close = {"rtol": 1e-5, "atol": 1e-7}
             torch.testing.assert_close(
@@ -55,9 +59,9 @@ def test_an_image_is_explained_alike_alone_and_in_any_company(
 
 
 def test_how_many_samples_share_a_pass_changes_nothing(images: Tensor) -> None:
-    expected = Lime(num_samples=60, **GRID).bind(classifier())(images, TARGETS, SEEDS)
+    expected = Lime(num_samples=60, **GRID).explain(classifier(), images, TARGETS, SEEDS).heatmaps
     for size in (1, 7, 1000):
-        explain = Lime(num_samples=60, samples_at_once=size, **GRID).bind(classifier())
+        explain = heatmaps_of(Lime(num_samples=60, samples_at_once=size, **GRID), classifier())
         torch.testing.assert_close(explain(images, TARGETS, SEEDS), expected, rtol=1e-5, atol=1e-7)
 
 
@@ -66,10 +70,11 @@ def test_images_with_different_numbers_of_superpixels_share_a_batch() -> None:
     images = torch.randn(2, 3, 6, 6, generator=generator).repeat_interleave(4, 2)
     images = images.repeat_interleave(4, 3)
     images[1, :, :, 8:] = images[1, :, :1, 8:9]
-    explain = Lime(
+    explainer = Lime(
         num_samples=100, segmentation="felzenszwalb", options={"min_size": 4, "scale": 1}
-    ).bind(classifier())
-    found = explain.explanation(images, TARGETS[:2], SEEDS[:2])
+    )
+    explain = heatmaps_of(explainer, classifier())
+    found = explainer.surrogates(classifier(), images, TARGETS[:2], SEEDS[:2])
     counts = found.present.sum(dim=1)
     assert counts[0] != counts[1]
     assert torch.equal(found.labels.amax(dim=(1, 2)) + 1, counts)
@@ -79,12 +84,12 @@ def test_images_with_different_numbers_of_superpixels_share_a_batch() -> None:
 
 
 def test_without_seeds_every_image_has_the_masks_of_the_explainers_seed(images: Tensor) -> None:
-    explain = Lime(num_samples=40, seed=4, **GRID).bind(classifier())
+    explain = heatmaps_of(Lime(num_samples=40, seed=4, **GRID), classifier())
     first = explain(images, TARGETS)
     assert torch.equal(first, explain(images, TARGETS, torch.zeros(3, dtype=torch.int64)))
     back = explain(images.flip(0), TARGETS.flip(0)).flip(0)
     torch.testing.assert_close(back, first, rtol=1e-5, atol=1e-7)
-    other = Lime(num_samples=40, seed=5, **GRID).bind(classifier())(images, TARGETS)
+    other = Lime(num_samples=40, seed=5, **GRID).explain(classifier(), images, TARGETS).heatmaps
     assert not torch.allclose(other, first)
 
 
@@ -92,7 +97,7 @@ def test_common_masks_make_copies_alike_and_independent_ones_do_not(images: Tens
     copies = images + 1e-4
     distances = {}
     for choice in ("common", "independent"):
-        explain = Lime(num_samples=40, masks=choice, **GRID).bind(classifier())
+        explain = heatmaps_of(Lime(num_samples=40, masks=choice, **GRID), classifier())
         change = explain(copies, TARGETS, SEEDS) - explain(images, TARGETS, SEEDS)
         distances[choice] = change.norm()
         assert torch.equal(explain(images, TARGETS, SEEDS), explain(images, TARGETS, SEEDS))
@@ -100,8 +105,8 @@ def test_common_masks_make_copies_alike_and_independent_ones_do_not(images: Tens
 
 
 def test_auto_stops_where_the_error_is_small_enough(images: Tensor) -> None:
-    explain = Lime(num_samples="auto", stderr=0.08, max_samples=1000, **GRID).bind(classifier())
-    found = explain.explanation(images, TARGETS, SEEDS)
+    explainer = Lime(num_samples="auto", stderr=0.08, max_samples=1000, **GRID)
+    found = explainer.surrogates(classifier(), images, TARGETS, SEEDS)
     relative = found.stderr.norm(dim=2) / found.coefficients.norm(dim=2)
     early = found.num_samples < 1000
     assert (relative[early] <= 0.08).all()
@@ -110,49 +115,50 @@ def test_auto_stops_where_the_error_is_small_enough(images: Tensor) -> None:
     # Half the samples were not enough.
     for index, rank in (found.num_samples == 256).nonzero().tolist():
         less = Lime(num_samples="auto", stderr=0.08, max_samples=128, **GRID)
-        before = less.bind(classifier()).explanation(images, TARGETS, SEEDS)
+        before = less.surrogates(classifier(), images, TARGETS, SEEDS)
         assert before.stderr[index, rank].norm() > 0.08 * before.coefficients[index, rank].norm()
-    tight = Lime(num_samples="auto", stderr=1e-6, max_samples=200, **GRID).bind(classifier())
-    assert (tight.explanation(images, TARGETS).num_samples == 200).all()
+    tight = Lime(num_samples="auto", stderr=1e-6, max_samples=200, **GRID)
+    assert (tight.surrogates(classifier(), images, TARGETS).num_samples == 200).all()
 
 
-def test_the_health_of_the_surrogate_is_accounted_for(images: Tensor) -> None:
-    explain = Lime(num_samples=80, **GRID).bind(classifier())
-    assert isinstance(explain, Accounted)
-    assert isinstance(explain, Segmented)
-    heatmaps, health = explain.accounted(images, TARGETS, SEEDS)
-    assert torch.equal(heatmaps, explain(images, TARGETS, SEEDS))
-    assert (health["num_samples"] == 80).all()
-    assert health["surrogate_r2"].gt(0.1).all()
-    assert health["surrogate_r2"].lt(1).all()
-    found = explain.explanation(images, TARGETS, SEEDS)
-    torch.testing.assert_close(health["coefficient_stderr"], found.stderr.mean(dim=2))
-    assert explain.notes(images) == {}
+def test_the_facts_are_those_of_the_surrogates(images: Tensor) -> None:
+    explainer = Lime(num_samples=80, **GRID)
+    facts = explainer.explain(classifier(), images, TARGETS, SEEDS).facts
+    assert (facts["num_samples"] == 80).all()
+    assert facts["surrogate_r2"].gt(0.1).all()
+    assert facts["surrogate_r2"].lt(1).all()
+    found = explainer.surrogates(classifier(), images, TARGETS, SEEDS)
+    torch.testing.assert_close(facts["coefficient_stderr"], found.stderr.mean(dim=2))
+    assert explainer.prepare(classifier(), images) == {}
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_reduced_precision_changes_little(precision: str, images: Tensor) -> None:
-    exact = Lime(num_samples=200, **GRID).bind(classifier())
-    explain = Lime(num_samples=200, precision=precision, **GRID).bind(classifier())
-    reference, rough = exact(images, TARGETS, SEEDS), explain(images, TARGETS, SEEDS)
-    assert not torch.equal(rough, reference)
-    assert (rough - reference).norm() < 0.05 * reference.norm()
-    assert 0 < explain.notes(images)["probability_difference"] < 0.01
+    rough = Lime(num_samples=200, precision=precision, **GRID)
+    found = rough.explain(classifier(), images, TARGETS, SEEDS).heatmaps
+    exact = Lime(num_samples=200, **GRID).explain(classifier(), images, TARGETS, SEEDS).heatmaps
+    assert not torch.equal(found, exact)
+    assert (found - exact).norm() < 0.05 * exact.norm()
+    assert 0 < rough.prepare(classifier(), images)["probability_difference"] < 0.01
 
 
-def test_given_segments_are_used_and_keep_their_masks(images: Tensor) -> None:
-    own = Lime(num_samples=60, **GRID).bind(classifier())
-    moved = Lime(num_samples=60, segments="moved", **GRID).bind(classifier())
-    assert own.segments(images) is None
-    segments = moved.segments(images)
-    assert segments is not None
-    assert segments.unique().tolist() == list(range(9))
-    whole = own.explanation(images, TARGETS, SEEDS)
-    same = moved.explanation(images, TARGETS, SEEDS, segments)
+def test_carried_superpixels_are_used_and_keep_their_masks(images: Tensor) -> None:
+    own = Lime(num_samples=60, **GRID)
+    moved = Lime(num_samples=60, superpixels="moved", **GRID)
+    assert own.explain(classifier(), images, TARGETS, SEEDS).carried is None
+    clean = moved.explain(classifier(), images, TARGETS, SEEDS)
+    carried = clean.carried
+    assert carried is not None
+    assert carried.unique().tolist() == list(range(9))
+    again = moved.explain(classifier(), images, TARGETS, SEEDS, carried)
+    assert torch.equal(again.heatmaps, clean.heatmaps)
+    assert again.carried is carried
+    whole = own.surrogates(classifier(), images, TARGETS, SEEDS)
+    same = moved.surrogates(classifier(), images, TARGETS, SEEDS, carried)
     assert torch.equal(same.coefficients, whole.coefficients)
     # Superpixel 2 has left, and something came in: the others keep their numbers.
-    cut = torch.where(segments == 2, -1, segments)
-    found = moved.explanation(images, TARGETS, SEEDS, cut)
+    cut = torch.where(carried == 2, -1, carried)
+    found = moved.surrogates(classifier(), images, TARGETS, SEEDS, cut)
     assert found.present.tolist() == [[n != 2 for n in range(10)]] * 3
     assert (found.coefficients[..., 2] == 0).all()
     others = [0, 1, 3, 4, 5, 6, 7, 8]
@@ -167,18 +173,24 @@ FEW = r"^explainer.num_samples=9: must be more than the 9 superpixels of the ima
 def test_images_that_cannot_be_explained_say_why(images: Tensor) -> None:
     flat = torch.ones(2, 3, 16, 16) * torch.tensor([0.3, -1.0, 2.0])[:, None, None]
     with pytest.raises(ImageError, match=r"^an image of one colour: hiding its superpixels cha"):
-        Lime(num_samples=50, **GRID).bind(classifier())(flat, TARGETS[:2])
+        Lime(num_samples=50, **GRID).explain(classifier(), flat, TARGETS[:2])
     with pytest.raises(ImageError, match=r"^an image of one colour"):
-        Lime(num_samples=50).bind(classifier())(torch.cat([images, flat]), torch.zeros(5, 1).long())
+        Lime(num_samples=50).explain(
+            classifier(), torch.cat([images, flat]), torch.zeros(5, 1).long()
+        )
     with pytest.raises(ImageError, match=ONE):
-        Lime(num_samples=50).bind(classifier())(images, TARGETS)
+        Lime(num_samples=50).explain(classifier(), images, TARGETS)
     with pytest.raises(ImageError, match=FEW):
-        Lime(num_samples=9, **GRID).bind(classifier())(images, TARGETS)
-    Lime(num_samples=10, **GRID).bind(classifier())(images, TARGETS)
+        Lime(num_samples=9, **GRID).explain(classifier(), images, TARGETS)
+    Lime(num_samples=10, **GRID).explain(classifier(), images, TARGETS)
     with pytest.raises(ImageError, match=r"=18: .* twice as many with complements \(design\)$"):
-        Lime(num_samples=18, design="paired", **GRID).bind(classifier())(images, TARGETS)
+        Lime(num_samples=18, design="paired", **GRID).explain(classifier(), images, TARGETS)
     # A grey level hides the superpixels of a flat image too.
-    assert Lime(num_samples=50, hide=0.0, **GRID).bind(classifier())(flat, TARGETS[:2]).any()
+    assert (
+        Lime(num_samples=50, hide=0.0, **GRID)
+        .explain(classifier(), flat, TARGETS[:2])
+        .heatmaps.any()
+    )
 
 
 @pytest.mark.parametrize(
@@ -189,17 +201,17 @@ def test_images_that_cannot_be_explained_say_why(images: Tensor) -> None:
         ({"segmentation": "watershed"}, "segmentation=watershed: must be one of quickshift, slic,"),
         ({"options": {"max_dits": 3}}, "options.max_dits=3: unknown key; did you mean max_dist?"),
         ({"options": 3}, "options=3: must be null or parameters of the segmentation"),
-        ({"hide": 2}, r"hide=2: must be mean or a number in \[0, 1\]"),
+        ({"hide": 2}, "hide=2: must be mean or a number of at least 0 and of at most 1"),
         ({"hide": True}, "hide=true: must be mean or a number"),
         ({"design": "latin"}, "design=latin: must be one of bernoulli, paired, orthogonal"),
         ({"masks": "same"}, "masks=same: must be one of common, independent"),
-        ({"segments": "kept"}, "segments=kept: must be one of own, moved"),
+        ({"superpixels": "kept"}, "superpixels=kept: must be one of own, moved"),
         ({"precision": "int8"}, "precision=int8: must be one of float32, bfloat16, float16"),
-        ({"kernel_width": 0.0}, "kernel_width=0.0: must be more than 0"),
-        ({"alpha": 0.0}, "alpha=0.0: must be more than 0"),
-        ({"stderr": -1.0}, "stderr=-1.0: must be more than 0"),
-        ({"max_samples": 100}, "max_samples=100: must be at least 128"),
-        ({"samples_at_once": 0}, "samples_at_once=0: must be null or a whole number of at least"),
+        ({"kernel_width": 0.0}, "kernel_width=0.0: must be a number above 0"),
+        ({"alpha": 0.0}, "alpha=0.0: must be a number above 0"),
+        ({"stderr": -1.0}, "stderr=-1.0: must be a number above 0"),
+        ({"max_samples": 100}, "max_samples=100: must be a whole number of at least 128"),
+        ({"samples_at_once": 0}, "samples_at_once=0: must be a whole number of at least 1 or null"),
     ],
 )
 def test_bad_parameters_are_named(given: Mapping[str, Any], message: str) -> None:

@@ -9,12 +9,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 import torchvision
+from heatmaps import heatmaps_of
 from networks import network
 from oracles.deep_lift import contributions
 from torch import nn
 
 from xai_sweep.core.errors import InputError
-from xai_sweep.core.seeds import Dice
+from xai_sweep.core.seeds import RandomStreams
 from xai_sweep.explainers import (
     Cam,
     Captum,
@@ -35,8 +36,8 @@ from xai_sweep.explainers import (
 )
 from xai_sweep.explainers.base import Explainer
 from xai_sweep.explainers.baselines import baseline_like
-from xai_sweep.explainers.perturbation.segments import segmented
 from xai_sweep.explainers.perturbation.shapley import shapley_values
+from xai_sweep.explainers.perturbation.superpixels import SuperpixelFinder, options_for
 from xai_sweep.models import Classifier
 
 TARGETS = torch.tensor([[0, 3], [4, 1], [2, 0]])
@@ -52,7 +53,12 @@ def images() -> torch.Tensor:
 
 
 def explained(explainer: Explainer, name: str, images: torch.Tensor) -> torch.Tensor:
-    return explainer.bind(Classifier(network(name).double()))(images, TARGETS, SEEDS)
+    return explainer.explain(Classifier(network(name).double()), images, TARGETS, SEEDS).heatmaps
+
+
+def grid(images: torch.Tensor, count: int) -> torch.Tensor:
+    """Superpixels as captum wants them."""
+    return SuperpixelFinder("grid", options_for("grid", count))(images)[:, None]
 
 
 def summed(theirs: torch.Tensor) -> torch.Tensor:
@@ -96,8 +102,16 @@ def test_what_conserves_sums_to_the_difference(
     start = colour.double()[:, None, None].expand_as(images)
     with torch.no_grad():
         expected = (module(images) - module(start)).gather(1, TARGETS)
-    sums = explained(explainer(baseline), name, images).sum(dim=(2, 3))
-    torch.testing.assert_close(sums, expected, rtol=max(tolerance, 1e-5), atol=max(tolerance, 1e-5))
+    found = explainer(baseline).explain(Classifier(module), images, TARGETS, SEEDS)
+    close = {"rtol": max(tolerance, 1e-5), "atol": max(tolerance, 1e-5)}
+    torch.testing.assert_close(found.heatmaps.sum(dim=(2, 3)), expected, **close)
+    with torch.no_grad():
+        whole = module(images).gather(1, TARGETS)
+        share = module(start).gather(1, TARGETS) / whole
+    torch.testing.assert_close(
+        found.facts["relevance_ratio"], found.heatmaps.sum(dim=(2, 3)) / whole
+    )
+    torch.testing.assert_close(found.facts["baseline_share"], share)
 
 
 @pytest.mark.filterwarnings("ignore:Setting .*hooks")
@@ -139,7 +153,7 @@ def test_deep_lift_agrees_with_captum_on_modules(
 ) -> None:
     module = stack(*layers)
     module(images)
-    ours = DeepLift("black").bind(Classifier(module))(images, TARGETS)
+    ours = DeepLift("black").explain(Classifier(module), images, TARGETS).heatmaps
     start = baseline_like(images, "black", Classifier(module))
     for rank in range(2):
         theirs = captum.attr.DeepLift(module).attribute(
@@ -165,7 +179,7 @@ def test_deep_lift_is_the_paper_s(layers: tuple[nn.Module, ...], images: torch.T
     with pytest.MonkeyPatch.context() as patch:
         # A reference of one colour has ties in its maps, and which pixel wins them is no matter.
         patch.setattr("xai_sweep.explainers.relevance.deep_lift.baseline_like", lambda *_: start)
-        ours = DeepLift().bind(Classifier(module))(images, TARGETS)
+        ours = DeepLift().explain(Classifier(module), images, TARGETS).heatmaps
     for image in range(3):
         expected = contributions(module, images[image : image + 1], start, int(TARGETS[image, 0]))
         torch.testing.assert_close(ours[image, 0], expected[0].sum(dim=0))
@@ -179,7 +193,7 @@ def test_deep_lift_passes_multipliers_on_through_max_pool() -> None:
 
     x = torch.tensor([[[[3.0, 1.0], [-2.0, 0.5]]]], dtype=torch.float64).repeat(2, 1, 1, 1)
     classifier = Classifier(Pooled(), mean=(0.0,), std=(1.0,))
-    found = DeepLift().bind(classifier)(x, torch.zeros(2, 1, dtype=torch.int64))
+    found = DeepLift().explain(classifier, x, torch.zeros(2, 1, dtype=torch.int64)).heatmaps
     expected = torch.tensor([[2.0, 0.0], [0.0, 0.0]], dtype=torch.float64)
     torch.testing.assert_close(found[0, 0], expected)
 
@@ -188,11 +202,15 @@ def test_functional_rectifiers_count(images: torch.Tensor) -> None:
     modules, functions = network("plain").double(), network("functional").double()
     functions.load_state_dict(modules.state_dict())
     for explainer in (Deconvnet(), DeepLift(), Captum("DeepLift"), Captum("GuidedBackprop")):
-        ours = explainer.bind(Classifier(modules))(images, TARGETS)
-        torch.testing.assert_close(explainer.bind(Classifier(functions))(images, TARGETS), ours)
+        ours = explainer.explain(Classifier(modules), images, TARGETS).heatmaps
+        torch.testing.assert_close(
+            explainer.explain(Classifier(functions), images, TARGETS).heatmaps, ours
+        )
     for explainer in (Deconvnet(), GuidedBackprop()):
-        ours = explainer.bind(Classifier(functions))(images, TARGETS)
-        assert not torch.allclose(ours, Saliency().bind(Classifier(functions))(images, TARGETS))
+        ours = explainer.explain(Classifier(functions), images, TARGETS).heatmaps
+        assert not torch.allclose(
+            ours, Saliency().explain(Classifier(functions), images, TARGETS).heatmaps
+        )
 
 
 @pytest.mark.filterwarnings("ignore:Setting .*hooks")
@@ -259,7 +277,7 @@ def test_cam_on_vgg_is_refused() -> None:
     with pytest.raises(
         InputError, match=r"^explainer=cam: needs .* global average pooling"
     ) as info:
-        Cam().bind(classifier)(torch.zeros(1, 3, 32, 32), torch.zeros(1, 1, dtype=torch.int64))
+        Cam().explain(classifier, torch.zeros(1, 3, 32, 32), torch.zeros(1, 1, dtype=torch.int64))
     assert "relu (classifier.4), dropout (classifier.5), linear (classifier.6)" in str(info.value)
 
 
@@ -282,7 +300,7 @@ def test_occlusion_agrees_with_captum(window: int, stride: int, images: torch.Te
 def test_feature_ablation_agrees_with_captum(images: torch.Tensor) -> None:
     module = network("plain").double()
     ours = explained(FeatureAblation("grid", 9), "plain", images)
-    mask = segmented(images, "grid", 9, Classifier(module))[:, None]
+    mask = grid(images, 9)
     for rank in range(2):
         theirs = captum.attr.FeatureAblation(module).attribute(
             images, feature_mask=mask, target=TARGETS[:, rank]
@@ -325,7 +343,7 @@ def test_weighted_least_squares_gives_shapley_values() -> None:
 def test_kernel_shap_comes_close_to_captum_s_shapley_values(images: torch.Tensor) -> None:
     module = network("plain").double()
     ours = explained(KernelShap("grid", 4, 4000), "plain", images)
-    mask = segmented(images, "grid", 4, Classifier(module))[:, None]
+    mask = grid(images, 4)
     theirs = captum.attr.ShapleyValues(module).attribute(
         images, feature_mask=mask[:1], target=TARGETS[:, 0]
     )
@@ -338,10 +356,10 @@ def test_kernel_shap_comes_close_to_captum_s_shapley_values(images: torch.Tensor
 
 def test_smooth_grad_is_the_mean_over_its_noise(images: torch.Tensor) -> None:
     ours = explained(SmoothGrad(samples=3, noise=0.2), "plain", images)
-    dice, total = Dice(SEEDS), torch.zeros_like(ours)
+    streams, total = RandomStreams(SEEDS), torch.zeros_like(ours)
     for _ in range(3):
         sigma = 0.2 * (images.amax(dim=(1, 2, 3)) - images.amin(dim=(1, 2, 3)))
-        noise = sigma[:, None, None, None] * dice.normal((3, 16, 16))
+        noise = sigma[:, None, None, None] * streams.normal((3, 16, 16))
         total += explained(Saliency(), "plain", images + noise)
     torch.testing.assert_close(ours, total / 3)
 
@@ -367,7 +385,7 @@ def test_captum_s_own_dice_are_put_back(images: torch.Tensor) -> None:
     torchs, numpys = torch.get_rng_state(), np.random.get_state()[1].copy()  # type: ignore[index]
     explainer = Captum("GradientShap", {"stdevs": 0.1})
     assert not explainer.is_deterministic
-    explain = explainer.bind(Classifier(network("plain").double()))
+    explain = heatmaps_of(explainer, Classifier(network("plain").double()))
     together = explain(images, TARGETS, SEEDS)
     torch.testing.assert_close(explain(images[1:], TARGETS[1:], SEEDS[1:]), together[1:])
     assert not torch.allclose(explain(images, TARGETS, SEEDS + 1), together)

@@ -6,14 +6,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from heatmaps import heatmaps_of
 from networks import network
 from oracles.patterns import patterns
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from xai_sweep.core.errors import InputError
 from xai_sweep.explainers import PatternAttribution, PatternNet, Saliency
 from xai_sweep.explainers.relevance.pattern_method import PatternMethod
 from xai_sweep.models import Classifier
+from xai_sweep.study.fitting import from_file
 
 METHODS = [PatternNet, PatternAttribution]
 LAYERS: dict[str, Callable[[], nn.Module]] = {
@@ -62,12 +65,12 @@ def test_patterns_find_the_signal_and_the_gradient_does_not(estimator: str) -> N
     x = (y * signal + noise * distractor).view(-1, 1, 1, 2)
     classifier = single(filter_out)
     method = PatternNet(estimator=estimator, scale="none").fit(classifier, x.split(1500))
-    explain = method.bind(classifier)
+    explain = heatmaps_of(method, classifier)
     found = explain(x[:5], torch.zeros(5, 1, dtype=torch.int64))[:, 0]
     expected = (y * signal)[:5]
     # The signal of every image in its own size; the distractor is gone.
     assert (found.flatten(1) - expected).abs().max() < 0.05
-    gradient = Saliency().bind(classifier)(x[:5], torch.zeros(5, 1, dtype=torch.int64))
+    gradient = Saliency().explain(classifier, x[:5], torch.zeros(5, 1, dtype=torch.int64)).heatmaps
     assert cosine(gradient[0, 0], signal) < 0.75
     assert abs(cosine(found[0], signal)) > 0.998
 
@@ -89,7 +92,10 @@ def test_the_two_component_estimator_tells_the_open_side_of_a_relu_from_the_clos
     images, first = x.view(-1, 1, 1, 3), torch.zeros(1, 1, dtype=torch.int64)
     positive = images[y.flatten() > 1][:1]
     found = {
-        name: PatternNet(estimator=name).fit(classifier, [images]).bind(classifier)(positive, first)
+        name: PatternNet(estimator=name)
+        .fit(classifier, [images])
+        .explain(classifier, positive, first)
+        .heatmaps
         for name in ("two_component", "linear")
     }
     assert cosine(found["two_component"], up) > 0.998
@@ -183,7 +189,7 @@ def test_the_way_back_is_the_gradient_with_other_weights(kind: type[PatternMetho
     images, targets = some_images(3, 3, 15, 15), torch.tensor([[0, 3], [1, 2], [3, 0]])
     made = kind() if kind is PatternAttribution else PatternNet(scale="none")
     method = made.fit(Classifier(module), [some_images(20, 3, 15, 15, seed=4)])
-    maps = method.bind(Classifier(module)).signal(images, targets)
+    maps = method.signal(Classifier(module), images, targets)
     for image, chosen, found in zip(images, targets.tolist(), maps, strict=True):
         for rank, target in enumerate(chosen):
             expected = by_hand(method, module, image, target)
@@ -207,8 +213,10 @@ def test_patterns_equal_to_weights_give_the_gradient_times_the_logit() -> None:
         }
     )
     logits = module(images).detach().gather(1, targets)[:, :, None, None]
-    gradient = Saliency().bind(classifier)(images, targets)
-    torch.testing.assert_close(method.bind(classifier)(images, targets), gradient * logits)
+    gradient = Saliency().explain(classifier, images, targets).heatmaps
+    torch.testing.assert_close(
+        method.explain(classifier, images, targets).heatmaps, gradient * logits
+    )
 
 
 def test_unit_scale_changes_a_chain_by_one_constant() -> None:
@@ -216,8 +224,8 @@ def test_unit_scale_changes_a_chain_by_one_constant() -> None:
     classifier, images = Classifier(module), some_images(4, 3, 16, 16)
     targets = torch.tensor([[1, 2], [0, 1], [4, 4], [2, 0]])
     method = PatternNet(scale="none").fit(classifier, [images])
-    plain = method.bind(classifier)(images, targets)
-    unit = PatternNet(patterns=method.patterns).bind(classifier)(images, targets)
+    plain = method.explain(classifier, images, targets).heatmaps
+    unit = PatternNet(patterns=method.patterns).explain(classifier, images, targets).heatmaps
     torch.testing.assert_close(unit * prod(method.patterns.growth.values()), plain)
 
 
@@ -233,8 +241,8 @@ def test_unit_scale_stays_in_range_where_the_plain_one_overflows() -> None:
     classifier, images = Classifier(module), some_images(6, 3, 4, 4).float()
     first = torch.zeros(6, 1, dtype=torch.int64)
     method = PatternNet(scale="none").fit(classifier, [images])
-    assert not method.bind(classifier)(images, first).isfinite().all()
-    unit = PatternNet(patterns=method.patterns).bind(classifier)(images, first)
+    assert not method.explain(classifier, images, first).heatmaps.isfinite().all()
+    unit = PatternNet(patterns=method.patterns).explain(classifier, images, first).heatmaps
     assert unit.isfinite().all()
     assert 1e-3 < unit.abs().max() < 1e3
 
@@ -280,23 +288,26 @@ def test_a_file_gives_the_same_maps(kind: type[PatternMethod], tmp_path: Path) -
     images, targets = some_images(3, 3, 16, 16).float(), torch.tensor([[0], [1], [2]])
     classifier = Classifier(network("in_place"))
     method = kind().fit(classifier, [images])
-    expected = method.bind(classifier)(images, targets)
+    expected = method.explain(classifier, images, targets).heatmaps
     file = tmp_path / "patterns.safetensors"
-    method.save(file)
-    assert [path.name for path in tmp_path.iterdir()] == ["patterns.safetensors"]
-    for again in (kind().restored(file), kind(patterns=str(file))):
-        assert torch.equal(again.bind(classifier)(images, targets), expected)
-    assert kind(patterns=str(file)).identity()["explainer.patterns"].startswith("sha256:")
+    file.write_bytes(method.to_bytes())
+    named = kind(patterns=str(file))
+    assert not named.is_fitted
+    for again in (kind().restored(file.read_bytes(), str(file)), from_file(named)):
+        assert again.is_fitted
+        assert torch.equal(again.explain(classifier, images, targets).heatmaps, expected)
+    assert named.identity()["explainer.patterns"].startswith("sha256:")
     assert method.identity() == {}
+    assert from_file(method) is method
 
 
 def test_works_inside_inference_mode() -> None:
     classifier, targets = Classifier(network("plain")), torch.tensor([[0], [1]])
     images = some_images(2, 3, 16, 16).float()
-    expected = PatternNet().fit(classifier, [images]).bind(classifier)(images, targets)
+    expected = PatternNet().fit(classifier, [images]).explain(classifier, images, targets).heatmaps
     with torch.inference_mode():
         inside = PatternNet().fit(classifier, [images.clone()])
-        assert torch.equal(inside.bind(classifier)(images.clone(), targets), expected)
+        assert torch.equal(inside.explain(classifier, images.clone(), targets).heatmaps, expected)
 
 
 # ---- bad input --------------------------------------------------------------------------------
@@ -305,36 +316,38 @@ def test_works_inside_inference_mode() -> None:
 @pytest.mark.parametrize("kind", METHODS)
 def test_without_a_fit_it_says_so(kind: type[PatternMethod]) -> None:
     with pytest.raises(InputError) as caught:
-        kind().bind(Classifier(network("plain")))
+        kind().prepare(Classifier(network("plain")), some_images(2, 3, 16, 16).float())
     assert str(caught.value) == (
-        f"explainer.patterns=null: {kind.__name__} must be fitted first: a run does it by itself, "
-        f"in Python {kind.__name__}().fit(classifier, batches); or the path of a file that a fit "
-        "wrote"
+        f"explainer.patterns=null: {kind.__name__} must be fitted first: a run does so, or reads "
+        f"the file; in Python {kind.__name__}().fit(classifier, batches), or "
+        f"{kind.__name__}().restored(content, name) for a file"
     )
 
 
-def test_bad_input_is_named(tmp_path: Path) -> None:
+def test_bad_input_is_named() -> None:
     plain = Classifier(network("plain"))
     images = some_images(2, 3, 16, 16).float()
     method = PatternNet().fit(plain, [images])
     with pytest.raises(InputError, match=r"^explainer.patterns=3 layers: .* with other weights"):
-        method.bind(Classifier(network("plain", seed=1)))
+        method.prepare(Classifier(network("plain", seed=1)), images)
     with pytest.raises(InputError, match=r"^explainer=PatternNet: needs at least one image"):
         PatternNet().fit(plain, [])
     with pytest.raises(InputError, match=r"^explainer.estimator=best: must be one of two_comp"):
         PatternNet(estimator="best")
     with pytest.raises(InputError, match=r"^explainer.scale=big: must be one of unit, none"):
         PatternNet(scale="big")
-    with pytest.raises(InputError, match=r"^explainer.fit_limit=0: must be a whole number from 1"):
+    with pytest.raises(InputError, match=r"^explainer.fit_limit=0: must be a whole number of at l"):
         PatternNet(fit_limit=0)
     with pytest.raises(InputError, match=r"^explainer.patterns=3: must be the path of a file"):
         PatternNet(patterns=3)
     with pytest.raises(InputError, match=r"^explainer.patterns=nowhere: there is no such file"):
-        PatternNet(patterns="nowhere").bind(plain)
-    torn = tmp_path / "torn.safetensors"
-    method.save(torn)
-    torn.write_bytes(torn.read_bytes()[:-7])
-    with pytest.raises(InputError, match=r"^explainer.patterns=.*torn.safetensors: cannot be read"):
-        PatternNet(patterns=str(torn)).bind(plain)
+        PatternNet(patterns="nowhere").identity()
+    with pytest.raises(InputError, match=r"^explainer.patterns=named: PatternNet must be fitted f"):
+        PatternNet(patterns="named").prepare(plain, images)
+    for torn in (method.to_bytes()[:-7], b"", b"nothing of the kind", b"\0" * 64):
+        with pytest.raises(InputError, match=r"^explainer.patterns=torn: cannot be read: "):
+            PatternNet().restored(torn, "torn")
+    with pytest.raises(InputError, match=r"^explainer.patterns=other: must be a file of fitted pa"):
+        PatternNet().restored(save({"weight": torch.zeros(2)}), "other")
     with pytest.raises(InputError, match=r"^explainer.estimator=linear: must be two_component, as"):
-        PatternNet(estimator="linear", patterns=method.patterns).bind(plain)
+        PatternNet(estimator="linear", patterns=method.patterns).prepare(plain, images)

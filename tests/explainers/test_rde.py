@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from heatmaps import heatmaps_of
 from networks import network
 from scipy.optimize import minimize
 from torch import Tensor, nn
 
 from xai_sweep.core.errors import InputError
-from xai_sweep.core.seeds import Dice
+from xai_sweep.core.seeds import RandomStreams
 from xai_sweep.explainers import RDE
 from xai_sweep.explainers.perturbation.rde import Distortion
 from xai_sweep.models import Classifier
@@ -50,7 +51,7 @@ def exact_distortion(weight: Tensor, image: Tensor, mask: Tensor) -> Tensor:
 def linear_case(**parameters: float) -> tuple[LinearInSome, Tensor, Tensor]:
     module = LinearInSome()
     images = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(3)).double()
-    explain = RDE(block=1, **parameters).bind(Classifier(module))
+    explain = heatmaps_of(RDE(block=1, **parameters), Classifier(module))
     return module, images, explain(images, torch.tensor([[0, 1], [1, 0]]), SEEDS[:2])
 
 
@@ -114,7 +115,7 @@ class SeesTheMiddle(nn.Module):
 @pytest.mark.parametrize("output", ["logit", "probability"])
 def test_what_the_network_does_not_see_is_empty(noise: str, output: str, images: Tensor) -> None:
     explainer = RDE(block=1, noise=noise, output=output, steps=30)
-    masks = explainer.bind(Classifier(SeesTheMiddle()))(images, TARGETS, SEEDS)
+    masks = explainer.explain(Classifier(SeesTheMiddle()), images, TARGETS, SEEDS).heatmaps
     middle = masks[:, :, 4:12, 4:12].clone()
     masks[:, :, 4:12, 4:12] = 0
     assert (masks == 0).all()
@@ -127,13 +128,13 @@ def test_what_the_network_does_not_see_is_empty(noise: str, output: str, images:
 def test_distortion_and_its_gradient_are_the_equation(
     noise: str, output: str, images: Tensor
 ) -> None:
-    module, dice = network("plain").double(), Dice(SEEDS)
+    module, streams = network("plain").double(), RandomStreams(SEEDS)
     classifier = Classifier(module)
 
     def drawn() -> Tensor:
         if noise == "gaussian":
-            return dice.normal((3, 16, 16)).double()
-        return classifier.normalisation.to_normalised(dice.uniform((3, 16, 16)).double())
+            return streams.normal((3, 16, 16)).double()
+        return classifier.normalisation.to_normalised(streams.uniform((3, 16, 16)).double())
 
     def f(image: Tensor, target: Tensor) -> Tensor:
         logits = module(image[None])[0]
@@ -142,7 +143,7 @@ def test_distortion_and_its_gradient_are_the_equation(
     # Twelve targets, so that the rows do not go into one part.
     targets = TARGETS.repeat(1, 6)
     distortion = Distortion(
-        RDE(noise=noise, output=output), classifier, images, targets, Dice(SEEDS)
+        RDE(noise=noise, output=output), classifier, images, targets, RandomStreams(SEEDS)
     )
     mask = torch.rand(3, 12, 16, 16, generator=torch.Generator().manual_seed(4)).double()
     gradient = distortion.gradient(mask, samples=2)
@@ -163,7 +164,9 @@ def test_an_output_that_noise_does_not_move_needs_no_pixel() -> None:
         def forward(self, images: Tensor) -> Tensor:
             return 0 * images.mean(dim=(2, 3))
 
-    masks = RDE(steps=40).bind(Classifier(Deaf()))(torch.randn(2, 3, 8, 8), TARGETS[1:, 1:])
+    masks = (
+        RDE(steps=40).explain(Classifier(Deaf()), torch.randn(2, 3, 8, 8), TARGETS[1:, 1:]).heatmaps
+    )
     assert torch.equal(masks, torch.zeros(2, 1, 8, 8))
 
 
@@ -181,13 +184,13 @@ def test_the_cost_is_what_it_says() -> None:
             return self.inner(images)
 
     explainer = RDE(steps=3, samples=2)
-    explainer.bind(Classifier(Counting()))(torch.randn(3, 3, 16, 16), TARGETS, SEEDS)
+    explainer.explain(Classifier(Counting()), torch.randn(3, 3, 16, 16), TARGETS, SEEDS)
     assert Counting.seen == 3 * explainer.cost_in_forwards(2)
 
 
 def test_blocks_share_a_value(images: Tensor) -> None:
     # 16 pixels are three blocks of five and a row of one.
-    explain = RDE(block=5, steps=5).bind(Classifier(network("plain").double()))
+    explain = heatmaps_of(RDE(block=5, steps=5), Classifier(network("plain").double()))
     masks = explain(images, TARGETS, SEEDS)
     corners = masks[:, :, ::5, ::5]
     assert (corners.flatten(2).std(dim=2) > 0).all()
@@ -200,7 +203,7 @@ def test_a_block_that_is_cut_off_is_one_too(images: Tensor) -> None:
         def forward(self, images: Tensor) -> Tensor:
             return images[:, :, 15, 15].repeat(1, 2)
 
-    masks = RDE(block=5, steps=40).bind(Classifier(LastPixel()))(images, TARGETS, SEEDS)
+    masks = RDE(block=5, steps=40).explain(Classifier(LastPixel()), images, TARGETS, SEEDS).heatmaps
     assert (masks[:, :, 15, 15] > 0.3).all()
     masks[:, :, 15, 15] = 0
     assert (masks == 0).all()
@@ -208,18 +211,18 @@ def test_a_block_that_is_cut_off_is_one_too(images: Tensor) -> None:
 
 def test_bad_input_is_named(images: Tensor) -> None:
     with pytest.raises(InputError, match=r"^explainer\.block=17: must be at most 16, the image's"):
-        RDE(block=17).bind(Classifier(network("plain").double()))(images, TARGETS)
-    with pytest.raises(InputError, match=r"^explainer\.block=0: must be at least 1$"):
+        RDE(block=17).explain(Classifier(network("plain").double()), images, TARGETS)
+    with pytest.raises(InputError, match=r"^explainer\.block=0: must be a whole number of at"):
         RDE(block=0)
     with pytest.raises(InputError, match=r"^explainer\.noise=pink: must be one of gaussian, uni"):
         RDE(noise="pink")
     with pytest.raises(InputError, match=r"^explainer\.output=label: must be one of logit, prob"):
         RDE(output="label")
-    with pytest.raises(InputError, match=r"^explainer\.steps=0: must be at least 1$"):
+    with pytest.raises(InputError, match=r"^explainer\.steps=0: must be a whole number of at"):
         RDE(steps=0)
-    with pytest.raises(InputError, match=r"^explainer\.samples=0: must be at least 1$"):
+    with pytest.raises(InputError, match=r"^explainer\.samples=0: must be a whole number of"):
         RDE(samples=0)
-    with pytest.raises(InputError, match=r"^explainer\.sparsity=-1\.0: must be more than 0$"):
+    with pytest.raises(InputError, match=r"^explainer\.sparsity=-1\.0: must be a number above 0$"):
         RDE(sparsity=-1.0)
-    with pytest.raises(InputError, match=r"^explainer\.step_size=0\.0: must be more than 0$"):
+    with pytest.raises(InputError, match=r"^explainer\.step_size=0\.0: must be a number above 0$"):
         RDE(step_size=0.0)

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from oracles import metrics as oracles
 from torch import Tensor
 
-from xai_sweep.config.root import CONF
+from xai_sweep.core.paths import CONF
 from xai_sweep.metrics import Metric, Pairs
 
 CATALOGUE: dict[str, Metric] = {

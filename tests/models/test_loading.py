@@ -10,8 +10,8 @@ from networks import Plain
 from omegaconf import OmegaConf
 from torch.overrides import TorchFunctionMode
 
-from xai_sweep.config.root import CONF
 from xai_sweep.core.errors import InputError
+from xai_sweep.core.paths import CONF
 from xai_sweep.data import Samples, read_image
 from xai_sweep.models import ModelSource, load
 from xai_sweep.models.loading import _load

@@ -6,8 +6,10 @@ import duckdb
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
+from killing import Killed, kill_at
 
 from xai_sweep.results import heatmaps, load
 from xai_sweep.store.content import ContentHash, common_schema, stream
@@ -16,12 +18,6 @@ from xai_sweep.store.store import Store
 from xai_sweep.store.upkeep.compact import compact
 from xai_sweep.store.upkeep.prune import leftovers, remove
 from xai_sweep.store.upkeep.verify import verify
-
-CALLS = ("fsync", "replace", "unlink", "link")
-
-
-class Killed(BaseException):
-    """Stands for SIGKILL."""
 
 
 def sorted_rows(root):
@@ -65,13 +61,13 @@ def test_a_cell_that_begins_again_keeps_the_heatmaps_of_merged_shards(tmp_path, 
     assert set(heatmaps(cell.path).image_id) == {"cat", "moon", "page", "rocket"}
 
 
-def test_only_complete_cells_with_several_shards(tmp_path, complete, make_rows):
+def test_only_complete_cells_with_several_shards(tmp_path, complete, make_table):
     store = Store(tmp_path)
     complete(store, "one", shards=[["cat"]])
     begun = store.cell("begun")
     begun.begin()
-    begun.write(make_rows(["cat"]))
-    begun.write(make_rows(["moon"]))
+    begun.write(make_table(["cat"]))
+    begun.write(make_table(["moon"]))
     assert list(compact(tmp_path)) == []
     assert len(begun.shards()) == 2
 
@@ -106,26 +102,9 @@ def test_what_is_read_back_is_compared(tmp_path, complete, monkeypatch):
         write(writer, table.slice(1))
 
     monkeypatch.setattr(pq.ParquetWriter, "write_table", forgetful)
-    with pytest.raises(RuntimeError, match="read back it is not what was written"):
+    with pytest.raises(RuntimeError, match="reading it back gives other rows than were written"):
         list(compact(tmp_path))
     assert sorted(cell.path.iterdir()) == files
-
-
-def kill_at(monkeypatch, count):
-    """Lets so many calls that change the disk through."""
-    left = [count]
-
-    def deadly(call):
-        def counted(*args, **kwargs):
-            if left[0] == 0:
-                raise Killed
-            left[0] -= 1
-            return call(*args, **kwargs)
-
-        return counted
-
-    for name in CALLS:
-        monkeypatch.setattr(os, name, deadly(getattr(os, name)))
 
 
 @pytest.mark.parametrize("mend", ["compact", "prune"])
@@ -184,17 +163,14 @@ def test_readers_without_manifest_never_miss_a_row(tmp_path, complete, monkeypat
 def test_load_looks_again_if_shards_vanish_meanwhile(tmp_path, complete, monkeypatch):
     complete(Store(tmp_path))
     rows = sorted_rows(tmp_path)
-    from xai_sweep.results import reader
-
-    inner = reader._sources
+    open_dataset = ds.FileSystemDataset
 
     def slow(*args):
-        sources = inner(*args)
-        monkeypatch.setattr(reader, "_sources", inner)
-        list(compact(tmp_path))
-        return sources
+        monkeypatch.undo()
+        list(compact(tmp_path))  # after the shards were listed, before they are read
+        return open_dataset(*args)
 
-    monkeypatch.setattr(reader, "_sources", slow)
+    monkeypatch.setattr(ds, "FileSystemDataset", slow)
     pd.testing.assert_frame_equal(sorted_rows(tmp_path), rows)
 
 
@@ -205,7 +181,7 @@ def hashed(pieces):
     return found.rows, found.hexdigest()
 
 
-def test_the_hash_ignores_how_rows_are_cut_and_nothing_else(tmp_path, complete, make_rows):
+def test_the_hash_ignores_how_rows_are_cut_and_nothing_else(tmp_path, complete):
     cell = complete(Store(tmp_path))
     common = common_schema(cell.shards())
     whole = pa.concat_tables(stream(cell.shards(), common))
@@ -227,14 +203,3 @@ def test_the_hash_ignores_how_rows_are_cut_and_nothing_else(tmp_path, complete, 
 def test_texts_that_are_cut_elsewhere_differ():
     one, other = pa.table({"a": ["ab", "c"]}), pa.table({"a": ["a", "bc"]})
     assert hashed([one])[1] != hashed([other])[1]
-
-
-def test_shards_of_different_metrics_become_one(tmp_path, make_rows):
-    cell = Store(tmp_path).cell("c")
-    cell.begin()
-    cell.write(make_rows(["cat"]))
-    cell.write([row | {"ssim": 0.5} for row in make_rows(["moon"])])
-    cell.finish({})
-    rows = sorted_rows(tmp_path)
-    assert [done.after for done in compact(tmp_path)] == [1]
-    pd.testing.assert_frame_equal(sorted_rows(tmp_path), rows)

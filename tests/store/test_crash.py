@@ -40,7 +40,7 @@ class Killer:
         return counted
 
 
-def _run(root, make_rows, make_heatmaps, keep_worst):
+def _run(root, make_table, make_heatmaps, keep_worst):
     """What a job does: returns the images that it had to compute."""
     cell = Store(root).cell("c")
     if cell.manifest() is not None:
@@ -49,7 +49,7 @@ def _run(root, make_rows, make_heatmaps, keep_worst):
     computed = []
     for shard in IMAGES:
         if todo := [image for image in shard if image not in done]:
-            cell.write(make_rows(todo, failed=["sky"]), make_heatmaps(todo))
+            cell.write(make_table(todo, failed=["sky"]), make_heatmaps(todo))
             computed += todo
     cell.finish({"seed": 0}, keep_worst)
     return computed
@@ -63,9 +63,9 @@ def _state(root):
 
 
 @pytest.mark.parametrize("keep_worst", [None, 3])
-def test_every_point_at_which_a_run_can_be_killed(tmp_path, make_rows, make_heatmaps, keep_worst):
+def test_every_point_at_which_a_run_can_be_killed(tmp_path, make_table, make_heatmaps, keep_worst):
     def run(root):
-        return _run(root, make_rows, make_heatmaps, keep_worst)
+        return _run(root, make_table, make_heatmaps, keep_worst)
 
     run(tmp_path / "whole")
     rows, kept = _state(tmp_path / "whole")
@@ -92,8 +92,8 @@ def test_every_point_at_which_a_run_can_be_killed(tmp_path, make_rows, make_heat
     assert count >= 24 + (6 if keep_worst else 0)
 
 
-def test_killed_twice_at_different_points(tmp_path, make_rows, make_heatmaps):
-    _run(tmp_path / "whole", make_rows, make_heatmaps, 2)
+def test_killed_twice_at_different_points(tmp_path, make_table, make_heatmaps):
+    _run(tmp_path / "whole", make_table, make_heatmaps, 2)
     rows, kept = _state(tmp_path / "whole")
     for first, second in ((10, 8), (25, 3), (27, 1), (28, 2), (29, 0)):
         root = tmp_path / f"{first}-{second}"
@@ -101,27 +101,27 @@ def test_killed_twice_at_different_points(tmp_path, make_rows, make_heatmaps):
             with pytest.MonkeyPatch.context() as patch:
                 Killer(patch, count)
                 with pytest.raises(Killed):
-                    _run(root, make_rows, make_heatmaps, 2)
-        _run(root, make_rows, make_heatmaps, 2)
+                    _run(root, make_table, make_heatmaps, 2)
+        _run(root, make_table, make_heatmaps, 2)
         rows_again, kept_again = _state(root)
         pd.testing.assert_frame_equal(rows_again, rows)
         assert kept_again.image_id == kept.image_id
 
 
-def test_finished_shards_are_not_computed_again(tmp_path, make_rows, make_heatmaps):
+def test_finished_shards_are_not_computed_again(tmp_path, make_table, make_heatmaps):
     with pytest.MonkeyPatch.context() as patch:
         Killer(patch, 3 + 6 + 4)  # in the middle of the second shard
         with pytest.raises(Killed):
-            _run(tmp_path, make_rows, make_heatmaps, None)
-    assert _run(tmp_path, make_rows, make_heatmaps, None) == ["page", "coffee", "rocket", "sky"]
+            _run(tmp_path, make_table, make_heatmaps, None)
+    assert _run(tmp_path, make_table, make_heatmaps, None) == ["page", "coffee", "rocket", "sky"]
 
 
-def test_an_exception_leaves_no_temporary_file(tmp_path, make_rows, monkeypatch):
+def test_an_exception_leaves_no_temporary_file(tmp_path, make_table, monkeypatch):
     cell = Store(tmp_path).cell("c")
     cell.begin()
     monkeypatch.setattr(os, "fsync", lambda _file: (_ for _ in ()).throw(OSError(28, "No space")))
     with pytest.raises(OSError, match="No space"):
-        cell.write(make_rows(["cat"]))
+        cell.write(make_table(["cat"]))
     assert list(cell.path.iterdir()) == []
 
 
@@ -129,13 +129,13 @@ ENDLESS = """
 import sys, pathlib
 import pyarrow as pa
 from xai_sweep.store.store import Store
-from xai_sweep.store.schema import schema
+from xai_sweep.store.schema import schema, table
 kinds = {"string": "x", "bool": True}
-template = {f.name: kinds.get(str(f.type), 1) for f in schema(["rmse"])}
+template = {f.name: kinds.get(str(f.type), 1) for f in schema([])}
 cell = Store(pathlib.Path(sys.argv[1])).cell("c")
 cell.begin()
 for number in range(100_000):
-    cell.write([template | {"image_id": f"{number:06d}"}])
+    cell.write(table([template | {"image_id": f"{number:06d}"}], []))
     print(number, flush=True)
 """
 

@@ -194,13 +194,13 @@ def test_drafts_of_killed_processes_go(tmp_path):
 
 
 @pytest.fixture
-def sleeper(tmp_path, make_rows, make_heatmaps):
+def sleeper(tmp_path, make_table, make_heatmaps):
     """A cell with one shard, whose job fell asleep and is awake again, and the job after it."""
     store = Store(tmp_path)
     store.leases["c"] = acquire(tmp_path / "cells" / "c", 60.0)
     first = store.cell("c")
     assert first.begin() == set()
-    first.write(make_rows(["cat"]), make_heatmaps(["cat"]))
+    first.write(make_table(["cat"]), make_heatmaps(["cat"]))
     asleep(first.lease)
     second = Store(tmp_path, {"c": acquire(first.path, 60.0)}).cell("c")
     assert second.begin() == {"cat"}
@@ -234,29 +234,29 @@ def names(cell, pattern):
 EVERY = [("cat", 1), ("cat", 2), ("page", 1), ("page", 2)]
 
 
-def test_who_has_lost_a_cell_writes_nothing_more(sleeper, tmp_path, make_rows, make_heatmaps):
+def test_who_has_lost_a_cell_writes_nothing_more(sleeper, tmp_path, make_table, make_heatmaps):
     first, second = sleeper
     for late in (
-        lambda: first.write(make_rows(["page"]), make_heatmaps(["page"])),
+        lambda: first.write(make_table(["page"]), make_heatmaps(["page"])),
         lambda: first.finish({}),
     ):
         with pytest.raises(LeaseLostError):
             late()
     assert first.begin(force=True) == set()
     assert len(names(second, "*.npz")) == 1
-    second.write(make_rows(["page"]), make_heatmaps(["page"]))
+    second.write(make_table(["page"]), make_heatmaps(["page"]))
     second.finish({})
     assert finished_rows(tmp_path) == EVERY
 
 
 def test_what_it_wrote_all_the_same_does_not_count(
-    sleeper, blind, tmp_path, make_rows, make_heatmaps, monkeypatch
+    sleeper, blind, tmp_path, make_table, make_heatmaps, monkeypatch
 ):
     first, second = sleeper
     blind(first.lease)
     with pytest.raises(LeaseLostError):
-        first.write(make_rows(["page"]), make_heatmaps(["page"]))
-    second.write(make_rows(["page"]), make_heatmaps(["page"]))
+        first.write(make_table(["page"]), make_heatmaps(["page"]))
+    second.write(make_table(["page"]), make_heatmaps(["page"]))
     assert len(names(second, "rows-*")) == 3
     write = cell_folder.write_json
 
@@ -271,33 +271,33 @@ def test_what_it_wrote_all_the_same_does_not_count(
     assert len(names(second, "rows-*")) == len(names(second, "_heat*")) == 2
 
 
-def test_after_the_manifest_it_takes_it_back(sleeper, blind, tmp_path, make_rows, make_heatmaps):
+def test_after_the_manifest_it_takes_it_back(sleeper, blind, tmp_path, make_table, make_heatmaps):
     first, second = sleeper
-    second.write(make_rows(["page"]), make_heatmaps(["page"]))
+    second.write(make_table(["page"]), make_heatmaps(["page"]))
     second.finish({})
     files = sorted(second.path.iterdir())
     blind(first.lease)
     with pytest.raises(LeaseLostError):
-        first.write(make_rows(["page"]), make_heatmaps(["page"]))
+        first.write(make_table(["page"]), make_heatmaps(["page"]))
     assert sorted(second.path.iterdir()) == files
 
 
-def test_an_image_in_two_shards_is_kept_once(sleeper, blind, tmp_path, make_rows):
+def test_an_image_in_two_shards_is_kept_once(sleeper, blind, tmp_path, make_table):
     first, second = sleeper
-    second.write(make_rows(["page"]))
+    second.write(make_table(["page"]))
     blind(first.lease)
     with pytest.raises(LeaseLostError):
-        first.write(make_rows(["moon", "page"]))
+        first.write(make_table(["moon", "page"]))
     # and now the second dies
     asleep(second.lease)
     third = Store(tmp_path, {"c": acquire(first.path, 60.0)}).cell("c")
     assert third.begin() == {"cat", "page"}
-    third.write(make_rows(["moon"]))
+    third.write(make_table(["moon"]))
     third.finish({})
     assert finished_rows(tmp_path) == [*EVERY, ("moon", 1), ("moon", 2)]
 
 
-def test_an_error_that_the_takeover_caused_is_called_so(sleeper, make_rows, monkeypatch):
+def test_an_error_that_the_takeover_caused_is_called_so(sleeper, make_table, monkeypatch):
     first, _ = sleeper
 
     def vanished(*_args, **_kwargs):
@@ -305,4 +305,4 @@ def test_an_error_that_the_takeover_caused_is_called_so(sleeper, make_rows, monk
 
     monkeypatch.setattr("pyarrow.parquet.write_table", vanished)
     with pytest.raises(LeaseLostError):
-        first.write(make_rows(["page"]))
+        first.write(make_table(["page"]))

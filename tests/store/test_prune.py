@@ -22,35 +22,35 @@ def aged(path, content=b""):
 
 
 @pytest.fixture
-def littered(tmp_path, complete, make_rows, make_heatmaps):
+def littered(tmp_path, complete, make_table, make_heatmaps):
     """Two good cells, and the path of everything that is not needed, with why."""
     store = Store(tmp_path)
-    good = complete(store, "good", science={"numbers": NUMBERS})
+    good = complete(store, "good", identity={"numbers": NUMBERS})
     begun = store.cell("begun")
     begun.begin()
-    begun.write(make_rows(["cat"]), make_heatmaps(["cat"]))
-    old = complete(store, "old", science={"numbers": 1})
+    begun.write(make_table(["cat"]), make_heatmaps(["cat"]))
+    old = complete(store, "old", identity={"numbers": 1})
     killed = "temporary file of a killed process"
     litter = {
         aged(good.path / "_rows-00007.parquet.ab.tmp"): killed,
         aged(good.path / "_lease-ab.draft"): killed,
         aged(begun.path / "_heatmaps-00007-ab.npz.cd.tmp"): killed,
         aged(begun.path / "_lease-00003.json", b"{}"): "lease of a dead job",
-        good.write(make_rows(["cat"])): "not listed in the manifest",
+        good.write(make_table(["cat"])): "not listed in the manifest",
         old.path: "cell of a version that gave other numbers",
         aged(tmp_path / "_figures" / "a" / "_curves.png.ab.tmp"): killed,
         aged(tmp_path / "_fits" / "_patterns.ab.tmp"): killed,
         aged(tmp_path / "__xai_sweep.json.ab.tmp"): killed,
     }
-    begun.write(make_rows(["moon"]), make_heatmaps(["moon"])).unlink()
+    begun.write(make_table(["moon"]), make_heatmaps(["moon"])).unlink()
     litter[begun.path / "_heatmaps-00001.npz"] = "heatmaps of images without rows"
     made_good, failed = tmp_path / "_failures" / "a.json", tmp_path / "_failures" / "b.json"
     aged(made_good, b'{"cells": ["good"]}')
     aged(failed, b'{"cells": ["good", "begun"]}')
     aged(failed.with_name("point.json"), b'{"cells": []}')
-    litter[made_good] = "record of a failure that was made good"
+    litter[made_good] = "record of a failure that was fixed"
     for names, numbers, why in (
-        (["good"], NUMBERS, "plan that is carried out"),
+        (["good"], NUMBERS, "plan whose cells are complete"),
         (["good", "begun"], NUMBERS, None),
         (["good", "never begun"], NUMBERS, None),
         (["old"], 1, "plan of a version that gave other numbers"),

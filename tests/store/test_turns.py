@@ -3,6 +3,7 @@ import logging
 import os
 
 import pytest
+from stored import COLUMNS, ENTRIES
 
 from xai_sweep.store.sharing import turns as module
 from xai_sweep.store.sharing.lease import LeaseLostError, acquire
@@ -11,6 +12,7 @@ from xai_sweep.store.store import Store
 from xai_sweep.store.writer import CellWriter
 
 CELLS = ["a", "b", "c"]
+WANTED = dict.fromkeys(CELLS, ENTRIES)
 
 
 @pytest.fixture
@@ -29,7 +31,7 @@ def test_alone_it_gets_all_at_once(tmp_path, complete):
     store = Store(tmp_path)
     complete(store, "b")
     groups = []
-    for group in turns(store, CELLS, 60.0):
+    for group in turns(store, WANTED, 60.0):
         groups.append(group)
         for name in group:
             complete(store, name)
@@ -40,11 +42,11 @@ def test_alone_it_gets_all_at_once(tmp_path, complete):
 
 def test_what_others_compute_is_waited_for_and_not_computed(tmp_path, complete, meanwhile, caplog):
     other, store = Store(tmp_path), Store(tmp_path)
-    with Turns(other, 60.0) as theirs:
+    with Turns(other, WANTED, 60.0) as theirs:
         assert theirs.take(["b"]) == ["b"]
         meanwhile += [lambda: None, lambda: (complete(other, "b"), theirs.release(["b"]))]
         groups = []
-        for group in turns(store, CELLS, 60.0):
+        for group in turns(store, WANTED, 60.0):
             groups.append(group)
             for name in group:
                 complete(store, name)
@@ -57,7 +59,7 @@ def test_what_others_compute_is_waited_for_and_not_computed(tmp_path, complete, 
 
 def test_what_another_gives_up_is_taken(tmp_path, complete, meanwhile):
     other, store = Store(tmp_path), Store(tmp_path)
-    with Turns(other, 60.0) as theirs:
+    with Turns(other, WANTED, 60.0) as theirs:
         theirs.take(["b", "c"])
 
         def die() -> None:
@@ -67,7 +69,7 @@ def test_what_another_gives_up_is_taken(tmp_path, complete, meanwhile):
 
         meanwhile += [lambda: theirs.release(["b"]), die]
         groups = []
-        for group in turns(store, CELLS, 60.0):
+        for group in turns(store, WANTED, 60.0):
             groups.append(group)
             for name in group:
                 complete(store, name)
@@ -75,12 +77,12 @@ def test_what_another_gives_up_is_taken(tmp_path, complete, meanwhile):
 
 
 def test_a_cell_that_was_not_completed_does_not_come_again(tmp_path):
-    assert list(turns(Store(tmp_path), CELLS, 60.0)) == [CELLS]
+    assert list(turns(Store(tmp_path), WANTED, 60.0)) == [CELLS]
 
 
 def test_an_exception_gives_everything_back(tmp_path):
     def work() -> None:
-        for _group in turns(Store(tmp_path), CELLS, 60.0):
+        for _group in turns(Store(tmp_path), WANTED, 60.0):
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
@@ -99,7 +101,7 @@ def test_one_that_another_completed_before_the_lease_was_there_is_left(
 
     monkeypatch.setattr(module.Leases, "acquire", faster)
     monkeypatch.setattr(module.Leases, "release", lambda _leases, lease: lease.release())
-    assert list(turns(store, ["a"], 60.0)) == []
+    assert list(turns(store, {"a": ENTRIES}, 60.0)) == []
     assert not list(tmp_path.rglob("_lease*"))
 
 
@@ -108,7 +110,7 @@ def test_force_takes_complete_cells_once(tmp_path, complete):
     for name in CELLS:
         complete(store, name, finished="before")
     groups = []
-    for group in turns(store, CELLS, 60.0, force=True):
+    for group in turns(store, WANTED, 60.0, force=True):
         groups.append(group)
         for name in group:
             complete(store, name)
@@ -118,10 +120,10 @@ def test_force_takes_complete_cells_once(tmp_path, complete):
 def test_force_accepts_what_another_computed_meanwhile(tmp_path, complete, meanwhile):
     other, store = Store(tmp_path), Store(tmp_path)
     complete(store, "a", finished="before")
-    with Turns(other, 60.0, force=True) as theirs:
+    with Turns(other, WANTED, 60.0, force=True) as theirs:
         theirs.take(["a"])
         meanwhile += [lambda: (complete(other, "a"), theirs.release(["a"]))]
-        assert list(turns(store, ["a"], 60.0, force=True)) == []
+        assert list(turns(store, {"a": ENTRIES}, 60.0, force=True)) == []
 
 
 def test_a_writer_whose_cell_was_taken_over_stops_and_the_job_waits(
@@ -141,12 +143,12 @@ def test_a_writer_whose_cell_was_taken_over_stops_and_the_job_waits(
         other.leases["a"].release()
 
     meanwhile.append(finish)
-    for group in turns(store, ["a", "b"], 60.0):
+    for group in turns(store, {"a": ENTRIES, "b": ENTRIES}, 60.0):
         assert group == ["a", "b"]
         writers = []
         for name in group:
             folder = store.cell(name)
-            writers.append(CellWriter(folder, folder.begin(), {}, shard_images=1, keep_worst=None))
+            writers.append(CellWriter(folder, folder.begin(), {}, COLUMNS, 1, None, ENTRIES))
         writers[0].add("moon", make_rows(["moon"]), None)
         take_over()
         for writer in writers:
@@ -163,14 +165,14 @@ def test_a_writer_whose_cell_was_taken_over_stops_and_the_job_waits(
     assert store.cell("a").manifest()["rows"] == 8
 
 
-def test_the_lease_says_how_far_the_job_is(tmp_path, make_rows):
+def test_the_lease_says_how_far_the_job_is(tmp_path, make_rows, make_table):
     store = Store(tmp_path)
-    with Turns(store, 60.0) as mine:
+    with Turns(store, WANTED, 60.0) as mine:
         mine.take(["a"])
         folder = store.cell("a")
         folder.begin()
-        folder.write(make_rows(["cat"]))
-        writer = CellWriter(folder, folder.begin(), {}, shard_images=9, keep_worst=None)
+        folder.write(make_table(["cat"]))
+        writer = CellWriter(folder, folder.begin(), {}, COLUMNS, 9, None, ENTRIES)
         for image in ("cat", "moon", "page"):
             writer.add(image, make_rows([image]), None)
         assert (folder.lease.there, folder.lease.images) == (1, 2)
@@ -181,4 +183,4 @@ def test_a_decision_takes_no_hashing(tmp_path, complete, monkeypatch):
     complete(store, "a")
     monkeypatch.setattr("hashlib.file_digest", None)
     monkeypatch.setattr("pyarrow.parquet.ParquetFile", None)
-    assert list(turns(store, ["a"], 60.0)) == []
+    assert list(turns(store, {"a": ENTRIES}, 60.0)) == []

@@ -44,11 +44,11 @@ def cell_manifest(cell):
     return json.loads((cell.path / "_manifest.json").read_text())
 
 
-def test_nothing_is_wrong(tmp_path, cell, complete, make_rows):
+def test_nothing_is_wrong(tmp_path, cell, complete, make_table):
     complete(Store(tmp_path), "worst", keep_worst=2)
     begun = Store(tmp_path).cell("begun")
     begun.begin()
-    begun.write(make_rows(["cat"]))
+    begun.write(make_table(["cat"]))
     held = complete(Store(tmp_path), "held")
     acquire(held.path, 60.0)
     (held.path / "rows-00000.parquet").unlink()
@@ -81,8 +81,8 @@ def test_a_truncated_and_a_missing_shard(tmp_path, cell):
     ]
 
 
-def test_a_shard_that_is_not_listed(tmp_path, cell, make_rows):
-    cell.write(make_rows(["cat"]))
+def test_a_shard_that_is_not_listed(tmp_path, cell, make_table):
+    cell.write(make_table(["cat"]))
     assert verify(tmp_path).faults == [
         Fault("c", "rows-00003.parquet", "is not listed in the manifest")
     ]
@@ -93,9 +93,9 @@ def test_a_shard_that_is_not_listed(tmp_path, cell, make_rows):
     [
         (
             lambda rows: pa.concat_tables([rows, rows.slice(0, 1)]),
-            "1 rows are there more than once, e.g. image moon, rank 1",
+            "1 rows exist more than once, e.g. image moon, draw 0, rank 1",
         ),
-        (lambda rows: rows.slice(1), "1 rows are missing: not every image has 2 ranks"),
+        (lambda rows: rows.slice(1), "1 rows are missing: not every image has 1 draws of 2 ranks"),
         (lambda rows: rows.slice(2), "3 images instead of 4"),
         (
             lambda rows: rows.set_column(0, rows.field(0), pa.array(["beef"] * len(rows))),
@@ -123,7 +123,7 @@ def test_heatmaps_and_manifests(tmp_path, cell, complete):
     os.truncate(cell.path / "_heatmaps-00001.npz", 100)
     other = complete(Store(tmp_path), "d", keep_worst=2)
     flip(other.path / "_heatmaps-worst.npz", 200)
-    complete(Store(tmp_path), "e").path.joinpath("_manifest.json").write_text('{"schema": 1, ')
+    complete(Store(tmp_path), "e").path.joinpath("_manifest.json").write_text('{"schema": 2, ')
     assert verify(tmp_path).faults == [
         Fault("c", "_heatmaps-00001.npz", "is half-written or damaged"),
         Fault("d", "_heatmaps-worst.npz", "is half-written or damaged"),
@@ -139,21 +139,21 @@ def test_damaged_shards_of_unfinished_cells(tmp_path, cell):
     ]
 
 
-def compute_again(cell, make_rows, make_heatmaps):
+def compute_again(cell, make_table, make_heatmaps):
     """What a job does; returns the images that it had to compute."""
     if cell.manifest() is not None:
         return set()
     done = cell.begin()
     missing = [name for name in ("cat", "moon", "page", "rocket") if name not in done]
     if missing:
-        cell.write(make_rows(missing, failed=["page"]), make_heatmaps(missing))
+        cell.write(make_table(missing, failed=["page"]), make_heatmaps(missing))
     cell.finish({"cell": "c0ffee", "counts": cell.counts()})
     return set(missing)
 
 
 @pytest.mark.parametrize("harm", ["flip", "truncate", "unlink", "manifest", "heatmaps", "unlisted"])
 def test_after_repair_only_what_was_damaged_is_computed(
-    tmp_path, cell, make_rows, make_heatmaps, harm
+    tmp_path, cell, make_table, make_heatmaps, harm
 ):
     expected = load(tmp_path).sort_values(["image_id", "rank"], ignore_index=True)
     shard = cell.shards()[1]
@@ -171,12 +171,12 @@ def test_after_repair_only_what_was_damaged_is_computed(
         case "heatmaps":
             os.truncate(cell.path / "_heatmaps-00001.npz", 100)
         case _:
-            cell.write(make_rows(["cat"]))
+            cell.write(make_table(["cat"]))
             lost = set()
     verdict = verify(tmp_path)
     assert verdict.faults
     assert repair(tmp_path, verdict) == []
-    assert compute_again(cell, make_rows, make_heatmaps) == lost
+    assert compute_again(cell, make_table, make_heatmaps) == lost
     assert verify(tmp_path).faults == []
     rows = load(tmp_path).sort_values(["image_id", "rank"], ignore_index=True)
     pd.testing.assert_frame_equal(rows, expected)
@@ -200,6 +200,6 @@ def test_a_folder_that_is_none(tmp_path):
 
 
 def test_two_schema_versions_in_one_folder(tmp_path, cell):
-    edit(cell, schema=2)
-    with pytest.raises(InputError, match=r"^path=.*version 1, .* _manifest.json says version 2"):
+    edit(cell, schema=1)
+    with pytest.raises(InputError, match=r"^path=.*version 2, and _manifest.json has version 1: "):
         verify(tmp_path)

@@ -1,14 +1,15 @@
 """How the rows of a cell get into its shards."""
 
+import tracemalloc
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from stored import COLUMNS, ENTRIES, METRICS
 
 from xai_sweep.results import heatmaps, load
 from xai_sweep.store import writer as module
 from xai_sweep.store.heatmaps import Heatmaps
-from xai_sweep.store.schema import schema
 from xai_sweep.store.store import Store
 from xai_sweep.store.writer import CellWriter
 
@@ -19,9 +20,10 @@ PHOTOS = ("cat", "coffee", "moon", "page", "rocket")
 def make_writer(tmp_path: Path) -> Callable[..., CellWriter]:
     def make(shard_images: int = 2, keep_worst: int | None = None) -> CellWriter:
         folder = Store(tmp_path).cell("c")
-        columns = dict.fromkeys(schema(["rmse", "nrmse", "spearman"]).names)
-        constants = {**columns, "data": "photos"}
-        return CellWriter(folder, folder.begin(), constants, shard_images, keep_worst)
+        done = folder.begin(ENTRIES, METRICS)
+        return CellWriter(
+            folder, done, {"data": "photos"}, COLUMNS, shard_images, keep_worst, ENTRIES
+        )
 
     return make
 
@@ -32,11 +34,11 @@ def fill(
 ) -> Callable[..., None]:
     def fill(writer: CellWriter, images: Sequence[str], failed: Sequence[str] = ()) -> None:
         for image in images:
-            drawing = None if image in failed else make_heatmaps([image])
+            kept = None if image in failed else make_heatmaps([image])
             rows = make_rows([image], failed=failed)
             for row in rows:
                 del row["data"]  # which the writer knows for all of them
-            writer.add(image, rows, drawing)
+            writer.add(image, rows, kept)
 
     return fill
 
@@ -47,7 +49,7 @@ def test_a_shard_holds_so_many_images_and_the_last_one_the_rest(make_writer, fil
     assert [len(load(shard)) for shard in writer.folder.shards()] == [4, 4]
     assert writer.close(expected=5) == {"images": 5, "failed": 0}
     assert [len(load(shard)) for shard in writer.folder.shards()] == [4, 4, 2]
-    assert len(writer.folder.heatmap_files()) == 3
+    assert len(writer.folder.heatmaps.all()) == 3
 
 
 def test_constant_columns_are_in_every_row_and_an_images_own_win(make_writer, fill):
@@ -84,10 +86,15 @@ def test_all_heatmaps_are_kept_if_asked_for(make_writer, fill):
     assert heatmaps(writer.folder.path).image_id == PHOTOS
 
 
-def test_memory_holds_few_heatmaps_however_large_the_shard(make_writer, fill):
+def test_memory_holds_few_heatmaps_however_large_the_shard(make_writer, make_heatmaps):
     writer = make_writer(shard_images=1000, keep_worst=2)
-    fill(writer, [f"photo {number}" for number in range(100)])
-    assert sum(len(drawing) for drawing in writer._drawings) <= 5
+    tracemalloc.start()
+    for number in range(40):
+        writer.add(f"photo {number}", [], make_heatmaps([f"photo {number}"], size=64))
+    held = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    one = make_heatmaps(["cat"], size=64)
+    assert held < 10 * (one.new.nbytes + one.reference.nbytes + one.photo.nbytes)
 
 
 def test_slow_work_is_written_from_time_to_time(make_writer, fill, monkeypatch):

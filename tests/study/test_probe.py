@@ -253,14 +253,6 @@ def test_every_draw_has_noise_of_its_own_and_the_first_is_that_of_a_single_draw(
     assert [each.rows[:2] for each in found] == [each.rows for each in once]
 
 
-def test_draws_of_what_draws_nothing_are_refused() -> None:
-    change = Change(Rotation(), ANGLES, Question(draws=2))
-    message = "draws=2: must be 1: transform=rotation draws nothing, so every draw is the same"
-    with pytest.raises(InputError, match=message):
-        change.check("rotation")
-    Change(GaussianNoise(), (1.0,), Question(draws=2)).check("gaussian_noise")
-
-
 def test_a_transform_may_change_the_network_and_the_class() -> None:
     found = compare(Recorder(), Negated(), (0.0, 1.0, 2.0))
     still, other, next_class = found[:3]

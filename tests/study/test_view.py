@@ -26,7 +26,7 @@ def view(transform: Transform, magnitudes: Sequence[float], draw: int = 0) -> Vi
     question = Question(ranks=2)
     probe = Probe(SUBJECT, [Change(transform, tuple(magnitudes), question)], {})
     names = [ImageFile(name, Path(name)) for name in "abc"]
-    cases = probe.cases(list(zip(names, IMAGES, strict=True)))
+    cases = probe.cases(list(zip(names, IMAGES, [None] * 3, strict=True)))
     return probe.views[0].make(transform, cases, torch.tensor(magnitudes).double(), draw)
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import chaos
 import disks
 import pytest
-from harness import assert_same_science, call, read
+from harness import assert_same_science, call, command, read
 
 from xai_sweep.config.cells import NUMBERS
 from xai_sweep.results import heatmaps
@@ -183,8 +183,6 @@ def test_a_full_disk(
 def test_shards_damaged_by_hand(
     words: tuple[str, ...], undisturbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from xai_sweep.commands.upkeep import print_verdict
-
     assert call(tmp_path, *words) == 0
     shards = sorted(tmp_path.glob("cells/*/rows-*.parquet"))
     flipped, cut = random.Random(1).sample(shards, 2)
@@ -193,7 +191,7 @@ def test_shards_damaged_by_hand(
     flipped.write_bytes(content)
     os.truncate(cut, cut.stat().st_size // 2)
     capsys.readouterr()
-    assert print_verdict(str(tmp_path), mend=True) == 1
+    assert command("verify", "--repair", str(tmp_path)) == 1
     named = {
         line.split(": ")[0] for line in capsys.readouterr().out.splitlines() if "cells/" in line
     }

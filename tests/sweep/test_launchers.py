@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 
 def run(results: Path, *words: str, before: str = "") -> subprocess.CompletedProcess[str]:
     """`python run.py ...` in a process of its own, in which `before` was executed."""
-    script = f"{before}\nfrom xai_sweep.commands.main import run\nrun()"
+    script = f"{before}\nfrom xai_sweep.commands.run import run\nrun()"
     return subprocess.run(
         [sys.executable, "-c", script, *words, f"results={results}"],
         env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}", "COLUMNS": "300"},
@@ -151,7 +151,9 @@ def test_what_slurm_cannot_do_is_refused(
 
 
 def test_without_slurm(commands: Callable[..., None]) -> None:
-    with pytest.raises(InputError, match=r"^hydra/launcher=slurm: sbatch and srun are not here"):
+    with pytest.raises(
+        InputError, match=r"^hydra/launcher=slurm: sbatch and srun are not found on"
+    ):
         check_slurm(None, jobs=1)
 
 

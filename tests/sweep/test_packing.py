@@ -1,6 +1,7 @@
 """Points of a grid share a job, a network and clean heatmaps, and their rows are as without."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -11,12 +12,14 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from xai_sweep.config.points import Composer
-from xai_sweep.config.root import CONF, register
-from xai_sweep.models import loading
-from xai_sweep.sweep import compute
-from xai_sweep.sweep import grouping as work
-from xai_sweep.sweep.packing import Overrides, jobs, quoted, spelled
+from xai_sweep.config.cells import Cell
+from xai_sweep.config.keys import add_schema
+from xai_sweep.config.points import Composer, Overrides
+from xai_sweep.core.paths import CONF
+from xai_sweep.models import Classifier
+from xai_sweep.sweep import grouping
+from xai_sweep.sweep.observing import Observer, observed_by
+from xai_sweep.sweep.packing import jobs, quoted, spelled
 
 EXPLAINERS = ("grad_cam", "lrp", "smooth_grad")
 ANGLES = (0.5, 1, 5, 10)
@@ -140,10 +143,11 @@ def test_every_override_survives_being_packed(word: str) -> None:
         ("magnitude=large", "magnitude.angle=[1,2]"),
         ("experiment=thesis_noise", "transform.clip=true", "transform.sigma=${magnitude.sigma}"),
         ("region_of=[1,2]", "seed=3"),
+        ("metric.topk_iou.share=0.1", "draws=2", "transform=gaussian_noise"),
     ],
 )
 def test_a_point_is_composed_as_hydra_composes_it(words: Overrides) -> None:
-    register()
+    add_schema()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         master = compose("config", return_hydra_config=True)
         composer = Composer(GlobalHydra.instance().config_loader(), master)
@@ -195,15 +199,14 @@ def test_rows_are_the_same_if_not_all_cells_fit_into_a_pass(
     small: tuple[str, ...], apart: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[int] = []
-    inner = compute.compute
 
-    def recording(*args: object, **options: object) -> None:
-        sizes.append(sum(len(asked.cells) for asked in args[3]))  # type: ignore[attr-defined]
-        inner(*args, **options)  # type: ignore[arg-type]
+    class Passes(Observer):
+        def computing(self, cells: Sequence[Cell]) -> None:
+            sizes.append(len(cells))
 
-    monkeypatch.setattr(compute, "compute", recording)
-    monkeypatch.setattr(work, "CELLS_AT_ONCE", 3)
-    assert call(tmp_path, *GRID, *small) == 0
+    monkeypatch.setattr(grouping, "CELLS_AT_ONCE", 3)
+    with observed_by(Passes()):
+        assert call(tmp_path, *GRID, *small) == 0
     assert sizes == [3, 3, 2] * 3
     assert_same_science(read(tmp_path), apart)
 
@@ -221,12 +224,18 @@ def test_hydras_own_sweeper_does_the_same_in_more_jobs(
 def test_clean_images_are_explained_once_and_the_network_is_loaded_once(
     small: tuple[str, ...], tmp_path: Path, explained: list[int]
 ) -> None:
-    loading._load.cache_clear()
+    networks: set[int] = set()
+
+    class Networks(Observer):
+        def prepared(self, classifier: Classifier) -> None:
+            networks.add(id(classifier.module))
+
     words = ("-m", "explainer=grad_cam,saliency", "transform=rotation")
     grid = ("transform.angle=1,5", "transform.fill=mean,edge", "region_of=own,[5]")
-    assert call(tmp_path, *words, *grid, *small) == 0
-    assert sum(explained) == 3 + 3 * 2 * 2 * 2
-    assert loading._load.cache_info().misses == 1
+    with observed_by(Networks()):
+        assert call(tmp_path, *words, *grid, *small) == 0
+    assert sum(explained) == 2 * (3 + 3 * 2 * 2 * 2)
+    assert len(networks) == 1
     assert len(read(tmp_path)) == 2 * 8 * 3 * 2
 
 
@@ -244,26 +253,25 @@ def test_a_region_of_all_is_that_of_each_point(small: tuple[str, ...], tmp_path:
 
 
 def test_a_second_call_computes_nothing_and_a_new_point_alone(
-    small: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small: tuple[str, ...], tmp_path: Path, computed: list[Cell]
 ) -> None:
     words = ("-m", *small, "explainer=grad_cam,saliency")
     assert call(tmp_path, *words, "transform.angle=1,5") == 0
-    computed: list[object] = []
-    inner = compute.compute
-
-    def recording(*args: object, **options: object) -> None:
-        computed.extend(
-            (asked.curve.explainer, cell.magnitude)
-            for asked in args[3]  # type: ignore[attr-defined]
-            for cell in asked.cells
-        )
-        inner(*args, **options)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(compute, "compute", recording)
+    computed.clear()
     assert call(tmp_path, *words, "transform.angle=1,5") == 0
     assert computed == []
     assert call(tmp_path, *words, "transform.angle=[1,5],7,1") == 0
-    assert computed == [("grad_cam", 7), ("saliency", 7)]
+    found = [(cell.curve.explainer, cell.magnitude) for cell in computed]
+    assert found == [("grad_cam", 7), ("saliency", 7)]
+
+
+def test_points_of_a_curve_with_different_metrics_are_computed_together(
+    small: tuple[str, ...], tmp_path: Path, computed: list[Cell]
+) -> None:
+    words = ("-m", *small, "explainer=grad_cam", "transform.angle=1,5", "metric=[rmse],[ssim]")
+    assert call(tmp_path, *words) == 0
+    assert [cell.magnitude for cell in computed] == [1, 5]
+    assert read(tmp_path)[["rmse", "ssim"]].notna().all(axis=None)
 
 
 def test_every_curve_has_a_log_and_every_cell_its_own_configuration(
@@ -293,9 +301,7 @@ def test_a_number_of_cells_that_makes_no_sense(
     words = ["-m", "transform.angle=1,2"] if several else []
     assert call(tmp_path, *words, f"cells_per_job={value}") == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line == (
-        f"error: cells_per_job={value}: must be a whole number of at least 1, or null for no limit"
-    )
+    assert line == (f"error: cells_per_job={value}: must be a whole number of at least 1 or null")
 
 
 def test_a_pack_is_not_for_people(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

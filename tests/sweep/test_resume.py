@@ -12,19 +12,16 @@ from pathlib import Path
 import pytest
 from harness import FAST, assert_same_science, call, read, rows
 
+from xai_sweep.config.cells import Cell
+from xai_sweep.models import Classifier
 from xai_sweep.results import heatmaps
-from xai_sweep.sweep import compute
-from xai_sweep.tracking import Wandb
+from xai_sweep.sweep.observing import Observer, observed_by
 
 QUICK = (*FAST, "data.limit=2", "transform.angle=[1,10]")
 SLOWLY = (
     *("explainer=grad_cam", "logger=none", "strips=0", "transform.angle=[1,10]"),
     *("shard_images=1", "batch_size=2", "keep_heatmaps=worst", "keep_worst=3"),
 )
-
-
-def refuse(*_: object, **__: object) -> None:
-    raise AssertionError("must not be called")
 
 
 def written(results: Path) -> dict[Path, int]:
@@ -34,13 +31,23 @@ def written(results: Path) -> dict[Path, int]:
     return {path.with_name(lease.sub("", path.name)): path.stat().st_mtime_ns for path in files}
 
 
-def test_a_second_call_computes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+class Prepared(Observer):
+    """Counts how often a network is made ready."""
+
+    count = 0
+
+    def prepared(self, classifier: Classifier) -> None:
+        self.count += 1
+
+
+def test_a_second_call_computes_nothing(tmp_path: Path, computed: list[Cell]) -> None:
     first = rows(tmp_path, *QUICK)
     before = written(tmp_path)
-    monkeypatch.setattr(compute, "compute", refuse)
-    monkeypatch.setattr(compute, "load", refuse)
-    monkeypatch.setattr(Wandb, "start", refuse)
-    again = rows(tmp_path, *QUICK, "logger=wandb", "batch_size=3", "keep_heatmaps=all")
+    computed.clear()
+    with observed_by(prepared := Prepared()):
+        again = rows(tmp_path, *QUICK, "logger=wandb", "batch_size=3", "keep_heatmaps=all")
+    assert computed == []
+    assert prepared.count == 0
     assert written(tmp_path) == before
     assert not list(tmp_path.glob("_jobs/*/log"))
     assert_same_science(again, first)
@@ -55,9 +62,9 @@ def test_a_second_call_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 def test_force_computes_again(tmp_path: Path, explained: list[int]) -> None:
     first, before = rows(tmp_path, *QUICK), written(tmp_path)
-    asked = list(explained)
+    sizes = list(explained)
     again, after = rows(tmp_path, *QUICK, "force=true"), written(tmp_path)
-    assert explained == asked * 2
+    assert explained == sizes * 2
     assert before.keys() == after.keys()
     changed = {path.suffix for path in before if after[path] > before[path]}
     assert changed == {".parquet", ".json", ".png"}
@@ -74,30 +81,21 @@ def test_only_missing_images_are_computed(tmp_path: Path, explained: list[int]) 
     next(cell.glob("rows-00003-*.parquet")).unlink()
     kept = written(tmp_path / "cells")
     assert_same_science(rows(tmp_path, *words), first)
-    assert explained == [2, 2]  # beside a copy of itself: once clean, once for the one cell
+    assert explained == [1, 1]  # once clean, once for the one cell
     after = written(tmp_path / "cells")
     assert {path: after[path] for path in kept} == kept
 
 
 def test_a_new_magnitude_is_the_only_one_that_is_computed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, computed: list[Cell]
 ) -> None:
-    computed: list[float] = []
-    inner = compute.compute
-
-    def recording(*args: object, **options: object) -> None:
-        for asked in args[3]:  # type: ignore[attr-defined]
-            computed.extend(cell.magnitude for cell in asked.cells)
-        inner(*args, **options)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(compute, "compute", recording)
     words = (*FAST, "data.limit=1")
     assert call(tmp_path, "-m", *words, "transform.angle=1,10") == 0
-    assert computed == [1, 10]
+    assert [cell.magnitude for cell in computed] == [1, 10]
     assert call(tmp_path, "-m", *words, "transform.angle=1,5,10") == 0
-    assert computed == [1, 10, 5]
+    assert [cell.magnitude for cell in computed] == [1, 10, 5]
     assert call(tmp_path, *words, "transform.angle=[1,5,7,10]") == 0
-    assert computed == [1, 10, 5, 7]
+    assert [cell.magnitude for cell in computed] == [1, 10, 5, 7]
     assert sorted(read(tmp_path)["magnitude"].unique()) == [1, 5, 7, 10]
 
 

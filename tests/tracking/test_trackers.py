@@ -9,7 +9,7 @@ import yaml
 from hydra.utils import instantiate
 from job_log import CONFIG, TABLE
 
-from xai_sweep.config.root import CONF
+from xai_sweep.core.paths import CONF
 from xai_sweep.tracking import Csv, CsvTracker, NoLogger, Wandb
 
 

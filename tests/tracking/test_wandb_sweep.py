@@ -22,7 +22,7 @@ from wandb_stub import KEY, Stub
 
 from xai_sweep.tracking import wandb_background, wandb_run
 from xai_sweep.tracking.wandb_background import Background
-from xai_sweep.tracking.wandb_record import RECORD, is_up
+from xai_sweep.tracking.wandb_record import RECORD, is_uploaded
 from xai_sweep.tracking.wandb_sync import wandb_sync
 
 pytestmark = pytest.mark.wandb
@@ -71,7 +71,7 @@ def assert_nothing_is_lost(results: Path, server: Stub) -> None:
     server.mode = "ok"
     assert wandb_sync([results]) == 0
     assert ends(server) == ENDS
-    assert all(is_up(record) for record in results.rglob(RECORD))
+    assert all(is_uploaded(record) for record in results.rglob(RECORD))
     assert len({run.fields["groupName"] for run in server.runs.values()}) == 1
     for run in server.runs.values():
         tags = [tag.partition(":")[0] for tag in run.fields["tags"]]

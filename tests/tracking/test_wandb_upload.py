@@ -13,7 +13,7 @@ from wandb_stub import KEY, StoredRun, Stub
 
 from xai_sweep.tracking import Wandb, wandb_run
 from xai_sweep.tracking.wandb_login import trouble
-from xai_sweep.tracking.wandb_record import RECORD, is_up, run_file
+from xai_sweep.tracking.wandb_record import RECORD, is_uploaded, run_file
 from xai_sweep.tracking.wandb_upload import contained, upload, write
 
 
@@ -153,7 +153,7 @@ def by_name(stub: Stub) -> dict[str, StoredRun]:
 def test_the_server_gets_all_of_it_once(jobs: list[Path], server: Stub, picture: Path) -> None:
     with contained():
         assert upload(jobs) == {}
-    assert all(is_up(job) for job in jobs)
+    assert all(is_uploaded(job) for job in jobs)
     found = by_name(server)
     assert {name: run.exit_code for name, run in found.items()} == {
         **{"job 0": 0, "job 1": 1, "job 2": 2}
@@ -205,7 +205,7 @@ def test_a_server_that_breaks_leaves_the_runs_for_later(jobs: list[Path], server
     with contained():
         left = upload(jobs)
         assert left == dict.fromkeys(jobs, f"{server.url}/graphql answers 500")
-        assert all(run_file(job) and not is_up(job) for job in jobs)
+        assert all(run_file(job) and not is_uploaded(job) for job in jobs)
         server.mode = "ok"
         assert upload(jobs) == {}
     assert len(server.runs) == 3

@@ -1,187 +1,109 @@
 """`xai-sweep representatives`: the few images that show most of what the explanations look at."""
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from argparse import Namespace
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pandas as pd
-from jaxtyping import Float
-from numpy import ndarray
 from rich.console import Console
 from rich.table import Table
 
-from xai_sweep.config.cells import digest
-from xai_sweep.core.errors import InputError, unknown_key
-from xai_sweep.report.terminal import FIGURES
-from xai_sweep.results import finished_cells, heatmap_parts, heatmaps, load
-from xai_sweep.statistics.submodular_pick import Pick, explanation_matrix, submodular_pick
-from xai_sweep.store.heatmaps import Heatmaps
+from xai_sweep.commands.output import no_text, print_json
+from xai_sweep.commands.parsing import Commands, WholeNumber, add_command, add_json
+from xai_sweep.core.errors import unknown_key
+
+if TYPE_CHECKING:
+    from xai_sweep.report.representatives import Setting
 
 FILTERS = ("data", "model", "explainer", "transform", "magnitude", "seed")
-# Images to pick, the rank whose heatmap counts, cells along a side of the grid and of an image.
-OPTIONS: Mapping[str, int] = {"count": 5, "rank": 1, "grid": 8, "cells": 10}
-# What the heatmap of a clean image does not depend on.
-_OF_COPIES = ("transform", "metric", "target", "region", "region_of")
+_DETAILS = """SP-LIME's submodular pick on the kept reference heatmaps of any method, for each data
+set, model, explainer and seed; keep_heatmaps=all keeps those of all images. A picture of the images
+is written to RESULTS/_figures. Words such as explainer=lime choose the cells.
+
+Keys of --json:
+  results            the folder
+  rank               the rank whose heatmaps count
+  settings           of each: data, model, explainer, seed, picked (image_id, label, probability,
+                     gain, coverage), candidates, images, picture"""
 
 
-def representatives(results: str | Path, words: Sequence[str]) -> None:
-    """Pick images by their stored reference heatmaps; print a table and draw a picture of them.
+def add_parser(commands: Commands) -> None:
+    """Add the parser of the command."""
+    parser = add_command(
+        commands,
+        "representatives",
+        "[--count N] [--rank N] [--grid N] [--cells N] [--json] RESULTS [column=value ...]",
+        "images that show most of what explanations look at",
+        main,
+        details=_DETAILS,
+        takes_words=True,
+    )
+    parser.add_argument("results", metavar="RESULTS", help="a results folder, or that of a cell")
+    parser.add_argument("words", nargs="*", metavar="column=value", help=", ".join(FILTERS))
+    for name, default, help_text in (
+        ("count", 5, "images to pick"),
+        ("rank", 1, "the rank whose heatmap counts"),
+        ("grid", 8, "cells along a side of the grid that heatmaps are summed over"),
+        ("cells", 10, "the cells of an image that count, the largest"),
+    ):
+        parser.add_option(
+            f"--{name}",
+            action=WholeNumber,
+            nargs="?",
+            metavar="N",
+            default=default,
+            help=f"{help_text} [{default}]",
+        )
+    add_json(parser)
 
-    Each data set, model, explainer and seed is a setting of its own. See
-    `xai_sweep.statistics.submodular_pick` for how they are picked.
 
-    Args:
-        results: a results folder, or the folder of a cell.
-        words: ``column=value`` with a column of `FILTERS`; ``--option N`` with one of `OPTIONS`.
+def main(args: Namespace) -> int:
+    """Pick images, print a table for each setting and plot a picture of them.
 
     Raises:
-        InputError: such words, no finished cell, or no heatmaps.
+        InputError: an unknown column, no finished cell, or no heatmaps.
     """
-    options, filters = _parsed(words)
-    rows = load(results, ["cell", "image_id", "rank", "label_ref", "prob_ref"])
-    picked = False
-    for manifest, cells in _settings(results, filters):
-        weights = _weights(cells, options)
-        if weights:
-            names, pick = _picked(weights, options["count"])
-            of_setting = rows[rows["cell"].isin(cells.values())]
-            _show(manifest, of_setting, names, pick, options["rank"], len(weights))
-            print(f"picture   {_draw(Path(results), manifest, of_setting, names, cells)}")
-            picked = True
-    if not picked:
-        raise InputError(
-            "path",
-            results,
-            "a folder with heatmaps; none were kept that are finite and not 0: run the same "
-            "command again with keep_heatmaps=all force=true",
-        )
+    filters = _filters(args.words)
+    from xai_sweep.report.representatives import Options, representatives
+
+    options = Options(args.count, args.rank, args.grid, args.cells)
+    if args.json:
+        with no_text():
+            settings = [_document(each) for each in representatives(args.results, filters, options)]
+        print_json({"results": args.results, "rank": args.rank, "settings": settings})
+        return 0
+    for setting in representatives(args.results, filters, options):
+        _show(setting, args.rank)
+    return 0
 
 
-def _parsed(words: Sequence[str]) -> tuple[dict[str, int], dict[str, str]]:
-    """Options and filters."""
-    options, filters, left = dict(OPTIONS), {}, list(words)
-    while left:
-        word = left.pop(0)
-        name, given, value = word.partition("=")
-        if not word.startswith("--"):
-            if name not in FILTERS:
-                raise unknown_key(name, value, FILTERS)
-            filters[name] = value
-            continue
-        option = name.removeprefix("--")
-        if option not in options:
-            raise unknown_key(name, value, [f"--{each}" for each in options])
-        if not given:
-            value = left.pop(0) if left else ""
-        if not (value.isdecimal() and int(value)):
-            raise InputError(name, value, "must be a whole number of at least 1")
-        options[option] = int(value)
-    return options, filters
+def _filters(words: Sequence[str]) -> dict[str, str]:
+    filters = {}
+    for word in words:
+        name, _, value = word.partition("=")
+        if name not in FILTERS:
+            raise unknown_key(name, value, FILTERS)
+        filters[name] = value
+    return filters
 
 
-def _settings(
-    results: str | Path, filters: Mapping[str, str]
-) -> list[tuple[Mapping[str, object], dict[Path, object]]]:
-    """The manifest of one cell of each setting; its cells' folders and keys."""
-    found = finished_cells(results)
-    for column, value in filters.items():
-        there = sorted({_spelled(manifest[column]) for manifest in found.values()})
-        found = {
-            cell: manifest
-            for cell, manifest in found.items()
-            # An explainer is meant with all its parameters, or with any: lime, lime(seed=1).
-            if value in (_spelled(manifest[column]), _spelled(manifest[column]).partition("(")[0])
-        }
-        if not found:
-            raise InputError(column, value, f"must be one of {', '.join(there)}")
-    settings: dict[str, tuple[Mapping[str, object], dict[Path, object]]] = {}
-    for cell, manifest in sorted(found.items()):
-        _, cells = settings.setdefault(_key(manifest), (manifest, {}))
-        cells[cell] = manifest["cell"]
-    return list(settings.values())
+def _document(setting: "Setting") -> dict[str, Any]:
+    return asdict(setting)
 
 
-def _key(manifest: Mapping[str, object]) -> str:
-    science = manifest["science"]
-    assert isinstance(science, dict)
-    return digest({name: value for name, value in science.items() if name not in _OF_COPIES})
-
-
-def _spelled(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _weights(cells: Iterable[Path], options: Mapping[str, int]) -> dict[str, Float[ndarray, " d"]]:
-    """Of each image whose heatmap was kept, is finite and not 0, in order of its name.
-
-    With one file in memory at a time; an image kept in several cells has the same reference.
-    """
-    found: dict[str, Float[ndarray, " d"]] = {}
-    for cell in cells:
-        for part in heatmap_parts(cell):
-            ranks = part.reference.shape[1]
-            if options["rank"] > ranks:
-                raise InputError("--rank", options["rank"], f"must be at most {ranks}")
-            maps = part.reference[:, options["rank"] - 1]
-            says = np.isfinite(maps).all(axis=(1, 2)) & maps.any(axis=(1, 2))
-            matrix = explanation_matrix(maps[says], options["grid"], options["cells"])
-            found |= zip(np.array(part.image_id)[says].tolist(), matrix, strict=True)
-    return dict(sorted(found.items()))
-
-
-def _picked(weights: Mapping[str, Float[ndarray, " d"]], count: int) -> tuple[list[str], Pick]:
-    names, matrix = list(weights), np.stack(list(weights.values()))
-    pick = submodular_pick(matrix, count)
-    return [names[index] for index in pick.indices], pick
-
-
-def _show(
-    manifest: Mapping[str, object],
-    rows: pd.DataFrame,
-    names: Sequence[str],
-    pick: Pick,
-    rank: int,
-    kept: int,
-) -> None:
-    images = rows["image_id"].nunique()
-    table = Table(title=_title(manifest))
+def _show(setting: "Setting", rank: int) -> None:
+    table = Table(title=setting.title)
     table.add_column("image", overflow="fold")
     table.add_column(f"class of rank {rank}")
     for column in ("p", "gain", "coverage"):
         table.add_column(column, justify="right")
-    facts = rows[rows["rank"] == rank].drop_duplicates("image_id").set_index("image_id")
-    for name, gain, covered in zip(names, pick.gains, np.cumsum(pick.gains), strict=True):
-        fact = facts.loc[name]
-        probability = f"{fact['prob_ref']:.1%}"
-        table.add_row(name, str(fact["label_ref"]), probability, f"{gain:.1%}", f"{covered:.1%}")
+    for each in setting.picked:
+        numbers = (each.probability, each.gain, each.coverage)
+        table.add_row(each.image_id, each.label, *[f"{number:.1%}" for number in numbers])
     Console().print(table)
-    if kept < images:
-        print(f"picked from the {kept} of {images} images with heatmaps; keep_heatmaps=all has all")
-
-
-def _draw(
-    results: Path,
-    manifest: Mapping[str, object],
-    rows: pd.DataFrame,
-    names: Sequence[str],
-    cells: Iterable[Path],
-) -> Path:
-    # seaborn takes a second to import, which a wrong word need not pay.
-    from xai_sweep.report import figures as plots
-
-    found: dict[str, Heatmaps] = {}
-    for cell in cells:
-        kept = heatmaps(cell, names)
-        if kept is not None:
-            found |= {name: kept.select([at]) for at, name in enumerate(kept.image_id)}
-    shown = {name: (found[name], rows[rows["image_id"] == name]) for name in names}
-    figure = plots.representatives(shown, f"{len(names)} representative images", _title(manifest))
-    words = re.sub(r"[^A-Za-z0-9_.-]+", "_", f"{manifest['model']}-{manifest['explainer']}")
-    name = f"representatives-{words[:120]}-{_key(manifest)[:12]}.png"
-    return plots.save(figure, results / FIGURES / name)
-
-
-def _title(manifest: Mapping[str, object]) -> str:
-    names = [str(manifest[name]) for name in ("data", "model", "explainer")]
-    return " · ".join([*names, f"seed {manifest['seed']}"])
+    if setting.candidates < setting.images:
+        print(
+            f"picked from the {setting.candidates} of {setting.images} images with heatmaps; "
+            "keep_heatmaps=all has all"
+        )
+    print(f"picture   {setting.picture}")

@@ -5,26 +5,21 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
-from pathlib import Path
-from typing import Any, cast
+from functools import cached_property
+from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from xai_sweep.config.root import CONF
+from xai_sweep.config.building import deciding
+from xai_sweep.config.entries import written
+from xai_sweep.config.keys import OF_A_CURVE, Decides, groups, values
 
 # Raise this number when the same configuration gives other rows than before.
-NUMBERS = 2
-# What stands in the configuration of a cell before any file is read.
-ASKED = (
-    *("model", "explainer", "transform", "metric"),
-    *("seed", "ranks", "target", "region", "numbers"),
-)
-
-
-# Parameters of explainers that say how something is computed, and change no number beyond
-# rounding: by these names they are in no key and no title.
-HOW = frozenset({"batch_size", "compile", "samples_at_once"})
+NUMBERS = 3
+# What decides a fit of an explainer: all that is in the key but how images are changed or drawn.
+OF_A_FIT = (*groups(Decides.CASES, Decides.JOB), "weights", "numbers")
+# What is only known once weights and images have been read.
+_READ = frozenset({"weights", "data"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,8 +28,8 @@ class Curve:
 
     Attributes:
         data, model, explainer, transform: names as they stand in the rows.
-        parameter: the transform's native parameter.
-        science: everything that decides the numbers, without the magnitude; plain JSON values.
+        parameter: name of the transform's native parameter.
+        identity: everything that decides the numbers, without the magnitude; plain JSON values.
     """
 
     data: str
@@ -42,7 +37,7 @@ class Curve:
     explainer: str
     transform: str
     parameter: str
-    science: Mapping[str, Any]
+    identity: Mapping[str, Any]
 
     @property
     def title(self) -> str:
@@ -50,10 +45,20 @@ class Curve:
         return f"{self.model} · {self.explainer} · {self.transform}"
 
     @cached_property
+    def question(self) -> str:
+        """Hash of the identity: rows of different questions must not be averaged."""
+        return digest(self.identity)[:16]
+
+    @cached_property
     def name(self) -> str:
         """A readable and unique name, safe in paths."""
         words = f"{self.model}-{self.explainer}-{self.transform}"
-        return f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', words)[:120]}-{digest(self.science)[:12]}"
+        return f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', words)[:120]}-{self.question[:12]}"
+
+    @cached_property
+    def request(self) -> str:
+        """Hash of what a configuration decides of it before anything is read."""
+        return digest({key: self.identity[key] for key in self.identity if key not in _READ})
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,47 +66,33 @@ class Cell:
     """One magnitude of a curve.
 
     Attributes:
-        key: hash of everything that decides the numbers.
-        folder: where it lies below `results/cells`.
+        curve: the curve.
+        magnitude: in native units.
     """
 
     curve: Curve
     magnitude: float
 
     @cached_property
-    def science(self) -> dict[str, Any]:
-        """The curve's configuration with the magnitude in its place."""
-        transform = {**self.curve.science["transform"], self.curve.parameter: self.magnitude}
-        return {**self.curve.science, "transform": transform}
+    def identity(self) -> dict[str, Any]:
+        """The curve's identity, with the magnitude in its place."""
+        transform = {**self.curve.identity["transform"], self.curve.parameter: self.magnitude}
+        return {**self.curve.identity, "transform": transform}
 
     @cached_property
     def key(self) -> str:
-        """The cell's name in the rows."""
-        return digest(self.science)[:16]
+        """Hash of everything that decides the numbers: the cell's name in the rows."""
+        return digest(self.identity)[:16]
+
+    @cached_property
+    def request(self) -> str:
+        """What a configuration says of the cell before weights and images are read, as a hash."""
+        return digest([self.curve.request, self.magnitude])[:16]
 
     @property
     def folder(self) -> str:
-        """Where it lies below `results/cells`."""
+        """Where it is below `results/cells`."""
         return f"{self.curve.name}-{self.curve.parameter}-{self.magnitude!r}"
-
-
-def without_how(explainer: Mapping[str, Any]) -> dict[str, Any]:
-    """An explainer's configuration, as far as it decides numbers."""
-    return {name: value for name, value in explainer.items() if name not in HOW}
-
-
-def asked(science: Mapping[str, Any]) -> str:
-    """What a cell's configuration asks, as far as it shows without its weights and its images.
-
-    Args:
-        science: see `Cell.science`.
-    """
-    return asked_of({key: digest(science[key]) for key in ASKED})
-
-
-def asked_of(digests: Mapping[str, str]) -> str:
-    """The same from the digests of its parts, by the keys of `ASKED`."""
-    return digest([digests[key] for key in ASKED])[:16]
 
 
 def digest(value: Any) -> str:
@@ -115,44 +106,33 @@ def make_curve(
     choices: Mapping[str, str],
     *,
     parameter: str,
+    region_of: Sequence[float],
     weights: Mapping[str, str],
     data: str,
-    region_of: Sequence[float],
 ) -> Curve:
-    """The curve that a job's configuration asks for.
+    """The curve that a configuration requests.
 
     Args:
         cfg: the whole configuration.
         choices: the chosen entry of each group.
-        parameter: the transform's native parameter.
-        weights: what decides the model's weights.
-        data: the fingerprint of the images.
+        parameter: name of the transform's native parameter.
         region_of: magnitudes whose regions are intersected with each one's own.
+        weights: what decides the model's weights; empty if they have not been read.
+        data: the fingerprint of the images; empty if they have not been read.
     """
-    groups = ("model", "explainer", "transform", "metric")
-    node: dict[str, Any] = {
-        group: OmegaConf.to_container(cfg[group], resolve=True) for group in groups
+    nodes = {group: deciding(cfg[group]) for group in groups(*OF_A_CURVE) if group != "data"}
+    nodes["transform"].pop(parameter, None)
+    names = {group: title(group, choices, node) for group, node in nodes.items()}
+    identity = {
+        **nodes,
+        **{key: cfg[key] for key in values(*OF_A_CURVE)},
+        "region_of": list(region_of),
+        "weights": dict(weights),
+        "data": data,
+        "numbers": NUMBERS,
     }
-    node["transform"].pop(parameter, None)
-    node["explainer"] = without_how(node["explainer"])
-    return Curve(
-        data=f"{choices['data']}-{data[:8]}",
-        model=title("model", choices, node["model"]),
-        explainer=title("explainer", choices, node["explainer"]),
-        transform=title("transform", choices, node["transform"]),
-        parameter=parameter,
-        science={
-            **node,
-            "weights": dict(weights),
-            "data": data,
-            "seed": cfg.seed,
-            "ranks": cfg.ranks,
-            "target": cfg.target,
-            "region": cfg.region,
-            "region_of": list(region_of),
-            "numbers": NUMBERS,
-        },
-    )
+    name = f"{choices['data']}-{data[:8]}" if data else choices["data"]
+    return Curve(**names, data=name, parameter=parameter, identity=identity)
 
 
 def title(group: str, choices: Mapping[str, str], node: Mapping[str, Any]) -> str:
@@ -165,30 +145,16 @@ def title(group: str, choices: Mapping[str, str], node: Mapping[str, Any]) -> st
         choices: the chosen entry of each group, of groups inside it too (``explainer/rules``).
         node: the group's configuration, plain values.
     """
-    written = _written(f"{group}/{choices[group]}")
-    defaults = [entry for entry in written.pop("defaults", []) if entry != "_self_"]
-    usual = {name: entry for default in defaults for name, entry in default.items()}
+    usual = dict(written(f"{group}/{choices[group]}"))
+    defaults = [entry for entry in usual.pop("defaults", []) if entry != "_self_"]
     changed = []
-    for name, entry in usual.items():
+    for name, entry in (pair for default in defaults for pair in default.items()):
         chosen = choices.get(f"{group}/{name}", entry)
-        written |= _written(f"{group}/{name}/{chosen}")
+        usual |= written(f"{group}/{name}/{chosen}")
         if chosen != entry:
             changed.append(f"{name}={chosen}")
     for key, value in node.items():
-        if written.get(key) != value:
+        if usual.get(key) != value:
             short = digest(value)[:6] if isinstance(value, list | dict) else value
             changed.append(f"{key}={short}")
     return f"{choices[group]}({','.join(changed)})" if changed else choices[group]
-
-
-def _written(entry: str) -> dict[str, Any]:
-    """What stands in an entry's yaml."""
-    return dict(_loaded(CONF / f"{entry}.yaml"))
-
-
-@cache
-def _loaded(path: Path) -> dict[str, Any]:
-    # Reading it takes as long as all the rest of naming a curve, and a job may name hundreds.
-    loaded = OmegaConf.to_container(OmegaConf.load(path))
-    assert isinstance(loaded, dict)
-    return cast(dict[str, Any], loaded)

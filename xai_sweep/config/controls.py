@@ -1,11 +1,15 @@
-"""The names of the null explainers, for pictures and the command line, which know no torch.
+"""Null explainers, known from the yaml folder, for what must not import torch."""
 
-A test holds them against the classes in `xai_sweep.explainers.controls.null`.
-"""
+from xai_sweep.config.entries import entries, written
 
-CONTROLS = ("constant", "random", "sobel")
+# Where their classes are.
+_ROOM = "xai_sweep.explainers.controls."
 
 
-def is_control(explainer: str) -> bool:
-    """Whether an explainer as it is named in the rows, parameters included, is a null explainer."""
-    return explainer.partition("(")[0] in CONTROLS
+def controls() -> tuple[str, ...]:
+    """The names of our null explainers, sorted."""
+    return tuple(
+        name
+        for name in entries("explainer")
+        if str(written(f"explainer/{name}").get("_target_")).startswith(_ROOM)
+    )

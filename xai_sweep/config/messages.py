@@ -1,4 +1,4 @@
-"""What a person is told when something goes wrong, as one line."""
+"""Error messages as one line, of ours, of Hydra and of OmegaConf."""
 
 import re
 import sys
@@ -16,8 +16,10 @@ from omegaconf.errors import (
     ValidationError,
 )
 
-from xai_sweep.config.root import Root, entries, in_words
+from xai_sweep.config.entries import entries
+from xai_sweep.config.keys import Decides, declared_type, keys
 from xai_sweep.core.errors import InputError, unknown_key
+from xai_sweep.core.parameters import in_words
 from xai_sweep.sweep.launching import EXTRAS, needs
 
 # What a user can get wrong; anything else is a fault of the program.
@@ -45,10 +47,12 @@ def one_line(error: Exception) -> str:
             value = str(error).rpartition("=")[2]
             allowed = [str(key) for key in cause.parent_node if key not in ("_target_", "hydra")]
             return str(unknown_key(str(cause.full_key), value, allowed))
-        if isinstance(cause, ValidationError) and cause.full_key in Root.__annotations__:
-            expected = in_words(Root.__annotations__[str(cause.full_key)])
+        if isinstance(cause, ValidationError) and cause.full_key in keys(*Decides):
+            expected = in_words(declared_type(str(cause.full_key)))
             return str(InputError(str(cause.full_key), value, f"must be {expected}"))
-    if type(error) is ValueError:  # transform=3: Hydra wants a name, and says only that
+    if (
+        type(error) is ValueError
+    ):  # transform=3: Hydra's message names neither the group nor its entries
         words = [word.partition("=") for word in sys.argv[1:]]
         for group, _, entry in words:
             if entries(group) and not set(re.findall(r"\w+", entry)) <= {*entries(group)}:
@@ -63,7 +67,7 @@ def one_line(error: Exception) -> str:
     return f"{text} ({one_line(cause)})" if isinstance(cause, OmegaConfBaseException) else text
 
 
-def told(error: Exception) -> str:
-    """The one line, with the kind of error if it is a fault of the program."""
+def with_kind(error: Exception) -> str:
+    """The one line, with the type of the error if it is a fault of the program."""
     line = one_line(error)
     return line if isinstance(error, USER_ERRORS) else f"{type(error).__name__}: {line}"

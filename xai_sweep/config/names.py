@@ -1,14 +1,13 @@
-"""What a job is called where it stands beside others: by what differs, not by all that it is."""
+"""What a job is called where it stands beside others: by what differs from the defaults."""
 
 from collections.abc import Mapping, Sequence
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
+from xai_sweep.config.building import plain
 from xai_sweep.config.cells import Curve, title
-from xai_sweep.config.root import CONF, plain
-
-# Keys of the root that decide the numbers and are on no axis of their own.
-_QUESTION = ("seed", "ranks", "target", "region", "region_of")
+from xai_sweep.config.entries import written
+from xai_sweep.config.keys import OF_A_CURVE, values
 
 
 def axes(curve: Curve) -> dict[str, str]:
@@ -28,20 +27,19 @@ def run_name(
 
     For example ``vgg16 · lrp · rotation`` and ``vgg16 · lrp · rotation · angle=0.5 · seed=3``.
     """
-    root = OmegaConf.load(CONF / "config.yaml")
-    assert isinstance(root, DictConfig)
-    usual = {group: entry for line in root.defaults for group, entry in _pairs(line)}
+    root = written("config")
+    usual = {
+        group: entry
+        for line in root["defaults"]
+        if isinstance(line, Mapping)
+        for group, entry in line.items()
+    }
     words = [curve.title]
     if title("data", choices, plain(cfg.data)) != usual["data"]:
         words.append(curve.data)
-    small = OmegaConf.load(CONF / "magnitude" / f"{usual['magnitude']}.yaml")
-    assert isinstance(small, DictConfig)
+    small = written(f"magnitude/{usual['magnitude']}")
     # The identity has no magnitude but 0.
     if list(magnitudes) not in ([0.0], list(small.get(curve.parameter, []))):
         words.append(f"{curve.parameter}={','.join(f'{each:g}' for each in magnitudes)}")
-    words += [f"{key}={cfg[key]}" for key in _QUESTION if cfg[key] != root[key]]
+    words += [f"{key}={cfg[key]}" for key in values(*OF_A_CURVE) if cfg[key] != root[key]]
     return " · ".join(words)
-
-
-def _pairs(line: object) -> list[tuple[str, object]]:
-    return list(line.items()) if isinstance(line, Mapping) else []

@@ -6,12 +6,14 @@ one place that says what a parameter may be, with bounds from `annotated_types`:
     share: Annotated[float, Gt(0), Lt(1)] = 0.05
     reduction: Literal["sum", "absolute_max"] = "sum"
     layer: str | None = None
+    batch_size: Annotated[int, Ge(1), EXECUTION_ONLY] = 10
 """
 
-import math
+import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from functools import cache
+from inspect import get_annotations
 from types import NoneType, UnionType
 from typing import (
     Annotated,
@@ -21,7 +23,6 @@ from typing import (
     Union,
     get_args,
     get_origin,
-    get_type_hints,
 )
 
 from annotated_types import BaseMetadata, Ge, Gt, Interval, Le, Lt
@@ -37,6 +38,15 @@ _IN_WORDS = {
 }
 
 
+class _ExecutionOnly:
+    """The type of `EXECUTION_ONLY`."""
+
+
+# Marks a parameter that says how something is computed, and changes no number beyond rounding: it
+# is in no key and in no title.
+EXECUTION_ONLY = _ExecutionOnly()
+
+
 class Declared:
     """Base of frozen dataclasses whose parameters are checked against their declared types.
 
@@ -46,13 +56,17 @@ class Declared:
 
     group: ClassVar[str] = ""
 
+    # The run-time type checker of the tests leaves what is given to `__post_init__`.
+    __no_type_check__: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
         """Convert and check every parameter.
 
         Raises:
             InputError: naming the parameter, its value and what is allowed.
         """
-        types = parameter_types(type(self))
+        cls: type = type(self)
+        types = parameter_types(cls)
         for field in fields(self):  # type: ignore[arg-type]  # subclasses are dataclasses
             if field.init:
                 key = f"{self.group}.{field.name}" if self.group else field.name
@@ -63,7 +77,23 @@ class Declared:
 @cache
 def parameter_types(cls: type) -> Mapping[str, Any]:
     """The declared type of every field of a dataclass, bounds included."""
-    return get_type_hints(cls, include_extras=True)
+    kinds: dict[str, Any] = {}
+    for base in reversed(cls.__mro__):  # `get_type_hints` passes over `__no_type_check__`
+        kinds |= get_annotations(base, eval_str=True)
+    return kinds
+
+
+@cache
+def execution_only(cls: type) -> frozenset[str]:
+    """The parameters that a dataclass marks with `EXECUTION_ONLY`."""
+    if not is_dataclass(cls):
+        return frozenset()
+    types = parameter_types(cls)
+    return frozenset(
+        name
+        for name in (each.name for each in fields(cls))
+        if any(isinstance(extra, _ExecutionOnly) for extra in get_args(types[name])[1:])
+    )
 
 
 def checked(key: str, value: Any, annotation: Any) -> Any:
@@ -80,14 +110,13 @@ def checked(key: str, value: Any, annotation: Any) -> Any:
     Raises:
         InputError: the value is of another type or out of bounds.
     """
-    options = [*_options(annotation)]
-    if any(_words(kind) is None for kind, _ in options):
+    allowed = in_words(annotation)
+    if not allowed:
         return value
-    for kind, bounds in options:
-        found, converted = _converted(value, kind)
-        if found and all(_holds(bound, converted) for bound in bounds):
-            return converted
-    raise InputError(key, value, f"must be {in_words(annotation)}")
+    found, converted = _matched(value, annotation)
+    if not found:
+        raise InputError(key, value, f"must be {allowed}")
+    return converted
 
 
 def in_words(annotation: Any) -> str:
@@ -103,7 +132,8 @@ def in_words(annotation: Any) -> str:
         else:
             words.append(known + " and".join(_bound_in_words(bound) for bound in bounds))
     if choices:
-        words.insert(0, f"one of {', '.join(choices)}")
+        several = len(choices) > 1
+        words.insert(0, f"one of {', '.join(choices)}" if several else choices[0])
     return " or ".join(words)
 
 
@@ -133,28 +163,37 @@ def _words(kind: Any) -> str | None:
     if get_origin(kind) is Literal:
         return f"one of {', '.join(map(str, get_args(kind)))}"
     if get_origin(kind) in (tuple, list):
-        inner = _words(get_args(kind)[0])
-        return None if inner is None else f"a list, each {inner}"
+        inner = in_words(get_args(kind)[0])
+        return f"a list, each {inner}" if inner else None
     return _IN_WORDS.get(kind)
 
 
+def _matched(value: Any, annotation: Any) -> tuple[bool, Any]:
+    """Whether a value is what a declared type takes, and the value as that type."""
+    for kind, bounds in _options(annotation):
+        found, converted = _converted(value, kind)
+        if found and all(_holds(bound, converted) for bound in bounds):
+            return True, converted
+    return False, value
+
+
 def _converted(value: Any, kind: Any) -> tuple[bool, Any]:
-    """Whether a value is of a type, and the value as that type."""
+    """The same for one type of a union, without its bounds."""
     if get_origin(kind) is Literal:
         return any(value == each and type(value) is type(each) for each in get_args(kind)), value
     if get_origin(kind) in (tuple, list):
         if not isinstance(value, list | tuple):
             return False, value
-        parts = [_converted(each, get_args(kind)[0]) for each in value]
+        parts = [_matched(each, get_args(kind)[0]) for each in value]
         make = get_origin(kind)
         return all(found for found, _ in parts), make(converted for _, converted in parts)
-    if type(value) is kind:
-        return kind is not float or math.isfinite(value), value
-    if kind is float and type(value) is int:
-        return True, float(value)
+    if kind is float and type(value) in (int, float):
+        # NaN, infinity and a whole number that is too large are no numbers to compute with.
+        is_finite = -sys.float_info.max <= value <= sys.float_info.max
+        return is_finite, float(value) if is_finite else value
     if kind is str and type(value) in (int, float):
         return True, str(value)
-    return False, value
+    return type(value) is kind, value
 
 
 def _holds(bound: Any, value: Any) -> bool:

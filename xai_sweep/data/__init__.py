@@ -1,20 +1,8 @@
-"""Sets of images, and how they become batches."""
+"""Sets of images, and how they become batches.
 
-from xai_sweep.data.base import ImageFile, ImageSet, fingerprint
-from xai_sweep.data.dataset import Batch, Images, Sample
-from xai_sweep.data.reading import UnreadableImage, read_image
-from xai_sweep.data.sets.folder import Folder
-from xai_sweep.data.sets.samples import Samples
+A name is imported when it is first used, so that data sets do not bring torch.
+"""
 
-__all__ = [
-    "Batch",
-    "Folder",
-    "ImageFile",
-    "ImageSet",
-    "Images",
-    "Sample",
-    "Samples",
-    "UnreadableImage",
-    "fingerprint",
-    "read_image",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -6,9 +6,28 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from xai_sweep.core.errors import InputError
 from xai_sweep.core.hashing import file_sha256
+from xai_sweep.core.parameters import Declared
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle around an object in a photo.
+
+    Attributes:
+        left, top, right, bottom: in pixels from the upper left corner of the upright photo; the
+            first pixel covers 0 to 1.
+        label: the class of the object, if known.
+    """
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+    label: str | None = None
 
 
 @dataclass(frozen=True)
@@ -16,44 +35,75 @@ class ImageFile:
     """One image of a set.
 
     Attributes:
-        image_id: its name within the set, the same wherever the set lies.
-        path: where it lies now.
+        image_id: its name within the set, the same wherever the set is stored.
+        path: the file.
         label: its true class, if known.
+        boxes: where the objects are, if known.
     """
 
     image_id: str
     path: Path
     label: str | None = None
+    boxes: tuple[Box, ...] = ()
 
 
-class ImageSet(ABC):
-    """A set of images. A frozen dataclass."""
+class ImageSet(Declared, ABC):
+    """A set of images. A frozen dataclass.
+
+    Class attributes:
+        annotation_key: the parameter that says where the objects are, as typed on the command
+            line; None if this kind of data set cannot say.
+    """
+
+    group: ClassVar[str] = "data"
+    annotation_key: ClassVar[str | None] = None
+
+    @property
+    def is_annotated(self) -> bool:
+        """Whether the set says where the objects are, at least for some images."""
+        return False
 
     @abstractmethod
     def files(self) -> tuple[ImageFile, ...]:
         """The images, sorted by ``image_id``; at most ``limit`` of them, at least one.
 
         Raises:
-            InputError: there are none, or ``limit`` is not a positive whole number.
+            InputError: there are none.
         """
 
 
-def first(files: Iterable[ImageFile], limit: int | None) -> tuple[ImageFile, ...]:
-    """The first ``limit`` images by ``image_id``, or all.
+def require_annotations(images: ImageSet, metric: str, entry: str = "") -> None:
+    """Refuse a metric that needs to know where the objects are if the data set does not say.
+
+    Args:
+        images: the data set.
+        metric: the name of the metric.
+        entry: the name of the data set's entry, ``samples`` for example.
 
     Raises:
-        InputError: ``limit`` is not a positive whole number.
+        InputError: names the key that gives annotations.
     """
-    if limit is not None and (type(limit) is not int or limit < 1):
-        raise InputError("data.limit", limit, "must be a whole number from 1, or null for all")
+    if images.is_annotated:
+        return
+    needs = f"metric {metric} needs to know where the object is"
+    if images.annotation_key is None:
+        name = entry or type(images).__name__
+        allowed = f"{needs}, which this data set does not say; data=folder does, with data.boxes"
+        raise InputError("data", name, allowed)
+    key = images.annotation_key
+    raise InputError(key, None, f"{needs}; {key} names a csv file with boxes")
+
+
+def first(files: Iterable[ImageFile], limit: int | None) -> tuple[ImageFile, ...]:
+    """The first ``limit`` images by ``image_id``, or all."""
     return tuple(sorted(files, key=lambda file: file.image_id)[:limit])
 
 
 def fingerprint(files: Sequence[ImageFile]) -> str:
-    """SHA-256 over the names and contents of images, hexadecimal.
+    """SHA-256 over the names, contents and boxes of images, hexadecimal.
 
-    It does not depend on where the images lie, when they were written, or how they are labelled.
-    A file that cannot be read counts as such.
+    It does not depend on where the images are stored, when they were written, or how they are
+    labelled. A file that cannot be read counts as such.
     """
     with ThreadPoolExecutor() as threads:
         lines = sorted(threads.map(_line, files))
@@ -62,8 +112,10 @@ def fingerprint(files: Sequence[ImageFile]) -> str:
 
 def _line(file: ImageFile) -> str:
     try:
-        # Reading a pipe would wait for ever.
+        # Reading a pipe would block for ever.
         content = file_sha256(file.path) if file.path.is_file() else "no file"
     except OSError:
         content = "unreadable"
-    return f"{file.image_id}\0{content}\n"
+    # Nothing is added without boxes, so that sets without any keep their fingerprint.
+    boxes = f"\0{file.boxes!r}" if file.boxes else ""
+    return f"{file.image_id}\0{content}{boxes}\n"

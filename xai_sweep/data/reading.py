@@ -1,14 +1,14 @@
 """Reading any image that Pillow reads, as RGB.
 
-What is shown is what an image viewer would show, with 8 bits per channel:
+An image is read as an image viewer shows it, with 8 bits per channel:
 
 - the EXIF orientation is applied;
 - transparent pixels are laid over white;
 - 16-bit grey is scaled from [0, 65535];
-- 32-bit integers likewise if they lie in that range, otherwise from their own smallest to largest;
-- floating-point grey is scaled from [0, 1] if it lies in that range, otherwise from its own;
-- of several frames, the first is taken;
-- colour profiles are not applied, except that of L*a*b*, which has no other meaning.
+- 32-bit integers likewise if all lie in that range, otherwise from their smallest to their largest;
+- floating-point grey is scaled from [0, 1] if all lie in that range, otherwise likewise;
+- the first of several frames is taken;
+- colour profiles are not applied, except that of L*a*b*, which cannot be shown otherwise.
 """
 
 import warnings
@@ -31,7 +31,7 @@ def read_image(path: Path) -> PillowImage:
         UnreadableImage: whatever is wrong with the file.
     """
     try:
-        if not S_ISREG(path.stat().st_mode):  # a pipe would be waited on for ever
+        if not S_ISREG(path.stat().st_mode):  # opening a pipe would block for ever
             raise OSError("not a file")
         # Pillow warns of odd metadata; the pixels either can be read or raise.
         with warnings.catch_warnings(action="ignore"), Image.open(path) as image:

@@ -1,19 +1,21 @@
 """The contract of every explanation method.
 
-An explainer is a value. Bound to a classifier it is a pure function of images and targets, which
-leaves nothing behind on the user's module: no hook, no flag, no gradient, also when it raises.
+An explainer is a value, and `explain` is pure: it leaves nothing behind on the user's module, no
+hook, no flag and no gradient, also when it raises.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Float, Float64, Int64, Num
+from jaxtyping import Float, Int64, Num
 from torch import Tensor
 
+from xai_sweep.core.columns import Column
+from xai_sweep.core.parameters import Declared
 from xai_sweep.graphs.quickest import quickest
 from xai_sweep.models.classifier import Classifier, check_targets, evaluating
 
@@ -44,67 +46,24 @@ class Explained:
         )
 
 
-@runtime_checkable
-class Explain(Protocol):
-    """A bound explainer."""
-
-    def __call__(
-        self,
-        images: Float[Tensor, "b c h w"],
-        targets: Int64[Tensor, "b k"],
-        seeds: Int64[Tensor, " b"] | None = None,
-    ) -> Float[Tensor, "b k h w"]:
-        """Explain K targets of each image.
-
-        Args:
-            images: ``[B, C, H, W]`` in the model's own, normalised space.
-            targets: class indices ``int64[B, K]``.
-            seeds: one per image, for methods that draw; others ignore them.
-
-        Returns:
-            Signed relevance per pixel ``[B, K, H, W]``, channels summed, detached.
-        """
-        ...
-
-
-@runtime_checkable
-class Accounted(Explain, Protocol):
-    """A bound explainer that says how much of the logit arrived, and where the rest went."""
-
-    def accounted(
-        self,
-        images: Float[Tensor, "b c h w"],
-        targets: Int64[Tensor, "b k"],
-        seeds: Int64[Tensor, " b"] | None = None,
-    ) -> tuple[Float[Tensor, "b k h w"], Mapping[str, Float64[Tensor, "b k"]]]:
-        """Heatmaps as from `Explain`, and columns of the rows' health by their name."""
-        ...
-
-    def notes(self, images: Float[Tensor, "b c h w"]) -> Mapping[str, Any]:
-        """What the manifest should say; also refuses a network that cannot be explained.
-
-        Raises:
-            InputError: naming the layer.
-        """
-        ...
-
-
-class Explainer(ABC):
-    """An explanation method with its parameters.
+class Explainer(Declared, ABC):
+    """An explanation method with its parameters; a frozen dataclass.
 
     Class attributes:
         is_deterministic: the same image and target always give the same heatmap; otherwise the
             heatmap also depends on the seed, and on nothing else.
         is_signed: heatmaps hold evidence against the target as negative relevance.
         is_class_sensitive: the heatmap depends on the target.
-        conserves: the heatmap sums to the target's logit, up to what biases absorb, or a baseline
-            without the image scores already.
+        conserves: the heatmap sums to the target's logit, except for what biases absorb or a
+            baseline without the image already scores. Such a method gives `RELEVANCE_RATIO`.
         needs_fit: it must see images before it can explain any, see `Fittable`.
-        is_control: the heatmap does not depend on the network; a method that is no better is
-            worth nothing. Their names are
-            also in `xai_sweep.config.controls`, for those without torch.
+        is_control: the heatmap does not depend on the network. A method that does no better than
+            a control is worth nothing.
+        facts: the columns that `explain` fills in beside the heatmaps.
         source: where the method is defined.
     """
+
+    group: ClassVar[str] = "explainer"
 
     is_deterministic: ClassVar[bool] = True
     is_signed: ClassVar[bool] = True
@@ -112,13 +71,14 @@ class Explainer(ABC):
     conserves: ClassVar[bool] = False
     needs_fit: ClassVar[bool] = False
     is_control: ClassVar[bool] = False
+    facts: ClassVar[tuple[Column, ...]] = ()
     source: ClassVar[str]
 
     def cost_in_forwards(self, targets: int = 1) -> float:
-        """What a photo of 224 pixels costs, in forward passes of the network.
+        """What an image of 224 pixels costs, in forward passes of the network.
 
-        A method, for it follows from the parameters. A backward pass to the pixels is counted as
-        one; it takes one to one and a half times as long. Not a number where it is not known.
+        A method, because it depends on the parameters. A backward pass to the pixels counts as
+        one; it takes one to one and a half times as long. NaN where the cost is unknown.
 
         Args:
             targets: K, how many targets are explained at once.
@@ -126,20 +86,62 @@ class Explainer(ABC):
         return 1.0 + targets
 
     @abstractmethod
-    def bind(self, classifier: Classifier) -> Explain:
-        """The method as a pure function for this classifier.
+    def explain(
+        self,
+        classifier: Classifier,
+        images: Float[Tensor, "b c h w"],
+        targets: Int64[Tensor, "b k"],
+        seeds: Int64[Tensor, " b"] | None = None,
+        carried: Int64[Tensor, "b h w"] | None = None,
+    ) -> Explained:
+        """Explain K targets of each image.
+
+        Args:
+            classifier: whose decision is explained. It is left as it was.
+            images: ``[B, C, H, W]`` in the classifier's normalised space.
+            targets: class indices ``int64[B, K]``.
+            seeds: one per image, for random methods, where None means 0; others ignore them.
+            carried: `Explained.carried` of the clean images, moved as the images were; -1 marks
+                pixels that have no source. None to explain from scratch.
+
+        Raises:
+            InputError: a target that is not a class of the network, or a network that the method
+                cannot explain; then the message names the layer.
+        """
+
+    def prepare(
+        self, classifier: Classifier, images: Float[Tensor, "b c h w"]
+    ) -> Mapping[str, Any]:
+        """Examine the network before the first image is explained. Changes nothing.
+
+        Args:
+            classifier: what will be explained.
+            images: two sample images.
+
+        Returns:
+            Findings for the manifest, plain JSON values by name.
 
         Raises:
             InputError: the method cannot explain this network; the message names the layer.
         """
+        return {}
 
     def identity(self) -> dict[str, str]:
-        """Hashes of the files that a parameter names, by its key; none for most methods.
+        """Hashes of the files that parameters name, by the parameter's key; none for most methods.
 
         Raises:
             InputError: there is no such file.
         """
         return {}
+
+
+RELEVANCE_RATIO = Column(
+    "relevance_ratio",
+    "Sum of the counterpart's heatmap divided by the logit of the explained class; 1 if all of the "
+    "logit arrives at the pixels. Given by methods that conserve relevance.",
+    null="the method does not conserve relevance",
+    source="Bach et al. 2015, doi:10.1371/journal.pone.0130140, equation 2",
+)
 
 
 def target_scores(
@@ -151,13 +153,13 @@ def target_scores(
         InputError: a target that is not a class of the network.
     """
     check_targets(targets, outputs.shape[1])
-    # Cloned, for autograd cannot keep what was made in inference mode.
+    # Cloned, because autograd cannot save tensors that were made in inference mode.
     return outputs.gather(1, targets.clone())
 
 
 @contextmanager
 def differentiable(images: Float[Tensor, "b c h w"]) -> Iterator[Float[Tensor, "b c h w"]]:
-    """A copy of the images at which gradients can be taken, in whatever mode the caller is."""
+    """A copy of the images at which gradients can be taken, whatever mode the caller is in."""
     with torch.inference_mode(False), torch.enable_grad():
         yield images.clone().detach().requires_grad_()
 
@@ -174,7 +176,7 @@ def pixel_gradients(
         classifier: the network.
         images: ``[B, C, H, W]``.
         targets: ``int64[B, K]``.
-        often: whether an image is asked for so many of them that it pays to capture the network
+        often: whether each image needs so many gradients that it pays to capture the network
             first, which takes seconds.
 
     Raises:

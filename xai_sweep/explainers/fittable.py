@@ -1,8 +1,7 @@
-"""What methods have in common that must see images before they can explain any."""
+"""The contract of methods that must see images before they can explain any."""
 
 from abc import abstractmethod
 from collections.abc import Iterable
-from pathlib import Path
 from typing import ClassVar
 
 from jaxtyping import Float
@@ -15,8 +14,9 @@ from xai_sweep.models.classifier import Classifier
 class Fittable(Explainer):
     """A method that is fitted to a network and a set of images.
 
-    Fitting gives a new value; neither the method nor the network is changed. A job fits by itself
-    and keeps the file (see `xai_sweep.study.fitting`).
+    Fitting gives a new value; neither the method nor the network is changed. The method neither
+    reads nor writes files: what was fitted comes as bytes and is given as bytes, and whoever runs
+    the method keeps them in a file (see `xai_sweep.study.fitting`).
     """
 
     needs_fit: ClassVar[bool] = True
@@ -24,7 +24,12 @@ class Fittable(Explainer):
     @property
     @abstractmethod
     def is_fitted(self) -> bool:
-        """Whether it can be bound."""
+        """Whether it can explain."""
+
+    @property
+    @abstractmethod
+    def file(self) -> str | None:
+        """The file of an earlier fit that a parameter names, to be read for `restored`."""
 
     @property
     @abstractmethod
@@ -46,13 +51,17 @@ class Fittable(Explainer):
         """
 
     @abstractmethod
-    def save(self, path: Path) -> None:
-        """Write what was fitted, completely or not at all."""
+    def to_bytes(self) -> bytes:
+        """What was fitted, as the content of a file."""
 
     @abstractmethod
-    def restored(self, path: Path) -> "Fittable":
-        """The method with what `save` wrote.
+    def restored(self, content: bytes, name: str) -> "Fittable":
+        """The method with what `to_bytes` gave.
+
+        Args:
+            content: of the file.
+            name: of the file, for messages.
 
         Raises:
-            InputError: the file is damaged or none of ours.
+            InputError: the content is damaged, or is not a fit of this kind.
         """

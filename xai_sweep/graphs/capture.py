@@ -54,6 +54,11 @@ class Captured:
     shapes: Mapping[fx.Node, tuple[int, int]]
     paths: Mapping[fx.Node, str]
 
+    def versions(self) -> tuple[int, ...]:
+        """Which state the weights are in; training steps and other changes in place count on."""
+        tensors = (*self.graph.parameters(), *self.graph.buffers())
+        return tuple(-1 if tensor.is_inference() else tensor._version for tensor in tensors)
+
     def last_spatial(self, layer: str | None = None) -> fx.Node:
         """The last node that is still a map with more than one pixel.
 

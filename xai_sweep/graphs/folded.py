@@ -75,9 +75,7 @@ def folded_at(captured: Captured, node: fx.Node) -> tuple[fx.GraphModule, fx.Nod
 
 
 def _made(captured: Captured, in_place: bool) -> _Folded:
-    state = [*captured.graph.parameters(), *captured.graph.buffers()]
-    # Weights that were trained on in the meantime are folded again.
-    versions = tuple(-1 if tensor.is_inference() else tensor._version for tensor in state)
+    versions = captured.versions()  # weights that were trained in the meantime are folded again
     known = _known.setdefault(captured, {})
     if in_place not in known or known[in_place].versions != versions:
         # What was made in inference mode could not be differentiated.

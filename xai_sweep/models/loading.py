@@ -8,8 +8,8 @@ from typing import Any
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from xai_sweep.config.root import CONF
 from xai_sweep.core.errors import InputError
+from xai_sweep.core.paths import CONF
 from xai_sweep.models.classifier import Classifier
 from xai_sweep.models.source import ModelSource
 

@@ -1,28 +1,30 @@
-"""Rows, heatmaps and manifests: written by a sweep, read by the analysis; torch is not needed."""
+"""What a sweep found: rows, heatmaps, manifests, and statistics over them. Torch is not needed.
 
-from xai_sweep.results.reader import finished_cells, heatmap_parts, heatmaps, load, manifests
-from xai_sweep.results.summary import first_predictions, needed_columns, summary
-from xai_sweep.statistics.instability import split, splits
+These names are public; the rest of the package is not.
+"""
+
+from xai_sweep.statistics.instability import instabilities, instability
+from xai_sweep.statistics.local_lipschitz import local_lipschitz
 from xai_sweep.statistics.submodular_pick import Pick, explanation_matrix, submodular_pick
+from xai_sweep.statistics.summary import first_predictions, needed_columns, summary
 from xai_sweep.store.heatmaps import Heatmaps
-from xai_sweep.store.schema import schema
-from xai_sweep.store.store import Store
+from xai_sweep.store.reading import finished_cells, heatmap_parts, heatmaps, load, manifests, units
 
 __all__ = [
     "Heatmaps",
     "Pick",
-    "Store",
     "explanation_matrix",
     "finished_cells",
     "first_predictions",
     "heatmap_parts",
     "heatmaps",
+    "instabilities",
+    "instability",
     "load",
+    "local_lipschitz",
     "manifests",
     "needed_columns",
-    "schema",
-    "split",
-    "splits",
     "submodular_pick",
     "summary",
+    "units",
 ]

@@ -1,73 +1,80 @@
-"""How much of LIME's instability is sampling, how much segmentation, and how much is left."""
+"""How much of LIME's instability is sampling, how much segmentation, and how much is the rest."""
 
+import json
 from pathlib import Path
 
 import pandas as pd
 
-from xai_sweep.results.reader import load, manifests
+from xai_sweep.statistics.images import without_failed
+from xai_sweep.store.reading import load, manifests
 
-_WHO = ["image_id", "rank", "magnitude"]
-_CURVE = ["data", "model", "transform", "parameter", "magnitude"]
+_ROW = ["image_id", "draw", "rank", "magnitude"]
+# The two runs ask different questions, by their superpixels alone; the rest is the same.
+_SETTING = ["data", "model", "transform", "parameter", "seed", "target", "region", "region_of"]
+_POINT = [*_SETTING, "draws", "magnitude"]
+PARTS = ["sampling", "segmentation", "rest"]
 
 
-def split(own: pd.DataFrame, moved: pd.DataFrame) -> pd.DataFrame:
+def instability(own: pd.DataFrame, moved: pd.DataFrame) -> pd.DataFrame:
     """The mean squared difference of heatmaps in three parts that sum to it.
 
-    Needs masks that are drawn independently for an image and its copy: then what two draws differ
-    by on the clean image (`rmse_sampling`) is also in every difference to a copy. Superpixels that
-    are found anew add to what moved ones show, and what is left is the method's and the model's.
-    Interpolation of the reference counts as what is left.
+    Needs masks that are drawn independently for an image and its copy: then the difference of two
+    draws on the clean image (`rmse_second_draw`) is also in every difference from a copy.
+    Superpixels that are found anew add to the difference with moved ones, and the rest comes from
+    the method and the model. Interpolation of the reference counts as rest.
 
     Args:
-        own: rows of one question with `segments=own`.
+        own: rows of one question with `segments=own`, metrics `rmse` and `second_draw`.
         moved: the rows of the same question with `segments=moved`.
 
     Returns:
         A row per magnitude: `images`, `squared` (mean of `rmse` squared with own superpixels),
-        and its parts `sampling`, `segmentation`, `rest`. Means over the ranks of an image, then
-        over the images that have no error in either. A part can come out below zero by chance.
+        and its parts `sampling`, `segmentation`, `rest`. Means over the draws and ranks of an
+        image, then over the images that have no error in either. A part can come out below zero
+        by chance.
     """
-    columns = [*_WHO, "rmse", "rmse_sampling"]
-    both = own.loc[own["error"].isna(), [*_CURVE[:4], *columns]].merge(
-        moved.loc[moved["error"].isna(), columns], on=_WHO, suffixes=("", "_moved")
+    columns = [*_ROW, "rmse", "rmse_second_draw"]
+    both = without_failed(own)[0][[*_SETTING, "draws", *columns]].merge(
+        without_failed(moved)[0][columns], on=_ROW, suffixes=("", "_moved"), validate="1:1"
     )
-    # Either run has drawn twice on the clean image.
-    sampling = (both["rmse_sampling"] ** 2 + both["rmse_sampling_moved"] ** 2) / 2
+    # Both runs have drawn twice on the clean image.
+    sampling = (both["rmse_second_draw"] ** 2 + both["rmse_second_draw_moved"] ** 2) / 2
     parts = both.assign(
         squared=both["rmse"] ** 2,
         sampling=sampling,
         segmentation=both["rmse"] ** 2 - both["rmse_moved"] ** 2,
         rest=both["rmse_moved"] ** 2 - sampling,
     )
-    names = ["squared", "sampling", "segmentation", "rest"]
-    of_image = parts.groupby([*_CURVE, "image_id"], as_index=False)[names].mean()
-    grouped = of_image.groupby(_CURVE)
+    names = ["squared", *PARTS]
+    by_image = parts.groupby([*_POINT, "image_id"], as_index=False)[names].mean()
+    grouped = by_image.groupby(_POINT)
     means = grouped[names].mean()
     means.insert(0, "images", grouped.size())
     return means.reset_index()
 
 
-def splits(results: str | Path) -> pd.DataFrame:
-    """`split` of every two runs in a results folder that differ in their segments alone.
+def instabilities(results: str | Path) -> pd.DataFrame:
+    """`instability` of every two runs in a results folder that differ in their segments alone.
 
     Returns:
-        The rows of `split`; empty if no two runs belong together.
+        The rows of `instability`; empty if no two runs belong together, or they lack a metric.
     """
     cells: dict[str, dict[str, str]] = {}
-    for manifest in manifests(results):
-        science = manifest["science"]
-        assert isinstance(science, dict)
-        explainer = dict(science["explainer"])
-        if explainer.get("masks") == "independent":
+    for content in manifests(results):
+        identity = content["identity"]
+        explainer = dict(identity["explainer"])
+        has = {"rmse", "rmse_second_draw"} <= content["columns"].keys()
+        if has and explainer.get("masks") == "independent":
             segments = str(explainer.pop("segments"))
-            question = repr(sorted({**science, "explainer": sorted(explainer.items())}.items()))
-            cells.setdefault(question, {})[segments] = str(manifest["cell"])
+            rest = json.dumps({**identity, "explainer": explainer}, sort_keys=True)
+            cells.setdefault(rest, {})[segments] = str(content["cell"])
     pairs = [pair for pair in cells.values() if pair.keys() == {"own", "moved"}]
     if not pairs:
         return pd.DataFrame()
-    rows = load(results)
+    wanted = [cell for pair in pairs for cell in pair.values()]
+    rows = load(results, filters=[("cell", "in", wanted)])
     parts = [
-        split(rows[rows["cell"] == pair["own"]], rows[rows["cell"] == pair["moved"]])
+        instability(rows[rows["cell"] == pair["own"]], rows[rows["cell"] == pair["moved"]])
         for pair in pairs
     ]
-    return pd.concat(parts, ignore_index=True).sort_values(_CURVE, ignore_index=True)
+    return pd.concat(parts, ignore_index=True).sort_values(_POINT, ignore_index=True)

@@ -1,23 +1,27 @@
 """The folder of one cell: numbered shards, heatmaps beside them, and the manifest, written last."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from xai_sweep.store.atomic import TEMPORARY, read_json, replacing, write_json
-from xai_sweep.store.heatmaps import Heatmaps, worst_of
-from xai_sweep.store.schema import SCHEMA_VERSION, conforming, metric_columns, table
+from xai_sweep.store.entries import Entries, missing_entries
+from xai_sweep.store.heatmap_files import HeatmapFiles
+from xai_sweep.store.heatmaps import Heatmaps
+from xai_sweep.store.manifest import described_columns
+from xai_sweep.store.resuming import leave_out_other_columns, usable_images, write_rows
+from xai_sweep.store.schema import SCHEMA_VERSION, conforming, declared_columns, metrics_of
 from xai_sweep.store.shards import (
     damaged_shards,
     described,
-    image_ids,
-    is_intact,
+    image_ids_unchecked,
     listed_shards,
     number,
     numbered,
@@ -25,7 +29,6 @@ from xai_sweep.store.shards import (
 from xai_sweep.store.sharing.lease import Lease, LeaseLostError
 
 MANIFEST = "_manifest.json"
-WORST = "_heatmaps-worst.npz"
 
 log = logging.getLogger(__name__)
 
@@ -34,14 +37,16 @@ log = logging.getLogger(__name__)
 class CellFolder:
     """The folder of one cell: `begin`, `write` as often as needed, `finish`.
 
-    The process may die at any moment: `begin` says which images need not be computed again.
+    The process may die at any moment: `begin` says which images need not be computed again. A
+    complete cell that lacks metrics is extended the same way; it stays complete as it was until
+    `finish` has replaced its manifest.
 
     Attributes:
         path: the folder.
-        lease: what keeps other jobs from writing here. Without one nothing does. Its name is part
-            of the names of the shards that are written under it, so that a job that has lost it
-            without knowing overwrites nothing, and what it still writes is told apart. When it
-            is lost, `write` and `finish` raise `LeaseLostError`.
+        lease: what keeps other jobs from writing here; None if nothing does. Its name is part of
+            the names of the shards that are written under it, so that a job that has lost it
+            without knowing overwrites nothing, and what it still writes can be recognised. Once
+            it is lost, `write` and `finish` raise `LeaseLostError`.
         writers: how many processes of one job `write` at the same time.
         writer: which of them this is; each has shard numbers of its own.
     """
@@ -50,76 +55,139 @@ class CellFolder:
     lease: Lease | None = None
     writers: int = 1
     writer: int = 0
+    # Names of shards that `begin` found: those that count, and those that `finish` replaces.
     _accepted: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
+    _replaced: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
 
     def every(self, writers: int, writer: int) -> "CellFolder":
         """The same folder for one of several processes that write into it at the same time."""
         return replace(self, writers=writers, writer=writer)
 
     def shards(self) -> list[Path]:
-        """The shards that are there, listed in a manifest or not."""
+        """The shards that exist, listed in a manifest or not."""
         return numbered(self.path.glob("rows-*.parquet"))
 
-    def heatmap_files(self) -> list[Path]:
-        """The files of heatmaps; an image that is in two of them is the same in both."""
-        merged = self.path / WORST
-        return [merged, *self._parts()] if merged.exists() else self._parts()
+    @property
+    def heatmaps(self) -> HeatmapFiles:
+        """The files of heatmaps beside the shards."""
+        return HeatmapFiles(self.path)
 
-    def manifest(self) -> dict[str, object] | None:
+    def manifest(self) -> dict[str, Any] | None:
         """The manifest if the cell is complete, else None.
 
         Complete means: there is a manifest of this schema version, and every shard that it
-        lists is there with the size that it lists.
+        lists exists with the size that it lists.
         """
         manifest = read_json(self.path / MANIFEST)
         if manifest is None or manifest.get("schema") != SCHEMA_VERSION:
             return None
         return None if damaged_shards(self.path, manifest) else manifest
 
-    def begin(self, force: bool = False) -> frozenset[str]:
-        """Prepare for writing; from here to `finish` the cell is not complete.
+    def missing(self, wanted: Entries) -> set[str] | None:
+        """The wanted metric entries that a complete cell lacks.
 
-        Removes the manifest, temporary files, shards that cannot be read (with a warning that
-        names them), shards with an image that is in another one too, and heatmaps of images
-        without rows; with `force` all shards and heatmaps. A cell that is lost is left alone.
+        Args:
+            wanted: resolved configuration by name of the entry.
 
         Returns:
-            Names of the images whose rows are there.
+            Their names; None if the cell is not complete.
+
+        Raises:
+            InputError: an entry was computed with another configuration.
+        """
+        manifest = self.manifest()
+        if manifest is None:
+            return None
+        return missing_entries(self.path.name, manifest["metrics"], wanted)
+
+    def union(self, wanted: Entries, force: bool = False) -> dict[str, Any]:
+        """The entries to compute so that the cell has the wanted ones and loses none.
+
+        Args:
+            wanted: as for `missing`.
+            force: the cell is computed anew, so that another configuration is no conflict.
+
+        Raises:
+            InputError: an entry was computed with another configuration.
+        """
+        held = (self.manifest() or {}).get("metrics", {})
+        if not force:
+            missing_entries(self.path.name, held, wanted)
+        return {**held, **wanted}
+
+    def begin(
+        self,
+        metrics: Entries | None = None,
+        columns: Collection[str] | None = None,
+        *,
+        force: bool = False,
+    ) -> frozenset[str]:
+        """Prepare for writing.
+
+        Removes temporary files, shards that cannot be read or lack something (with a warning that
+        names them), shards with an image that is in another one too, and heatmaps of images
+        without rows; with `force` all shards and heatmaps. Unless the cell is complete and only
+        lacks metrics, the manifest goes too, and the cell is not complete until `finish`. A cell
+        whose lease is lost is left alone.
+
+        Args:
+            metrics: the metric entries that every shard must hold in this configuration.
+            columns: the columns beyond the spine that every shard has in the end; None for those
+                that it has.
+            force: accept nothing that exists.
+
+        Returns:
+            Names of the images whose rows exist and count.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         if self.lease is not None and self.lease.is_lost():
             return frozenset()
-        (self.path / MANIFEST).unlink(missing_ok=True)
+        self._accepted.clear()
+        self._replaced.clear()
+        wanted = dict(metrics or {})
+        kept = None if force else self._to_extend(wanted)
+        if kept is None:
+            (self.path / MANIFEST).unlink(missing_ok=True)
+        else:
+            self._replaced.update(shard.name for shard in kept)
         stale = list(self.path.glob(TEMPORARY))
         if force:
-            stale += [*self.shards(), *self.heatmap_files()]
+            stale += [*self.shards(), *self.heatmaps.all()]
         for file in stale:
             file.unlink(missing_ok=True)
         done: set[str] = set()
-        self._accepted.clear()
         for shard in self.shards():
-            images = image_ids(shard) if is_intact(self._heatmaps_of(shard)) else None
-            if images is None:
-                log.warning("%s is half-written or damaged: its images are computed again", shard)
-            if images is None or images & done:
-                self.remove(shard)
-            else:
-                done |= images
-                self._accepted.add(shard.name)
-        for part in self._without_rows(done):
-            part.unlink(missing_ok=True)
-        if not is_intact(self.path / WORST):
-            log.warning("%s is damaged: its heatmaps are lost", self.path / WORST)
-            (self.path / WORST).unlink(missing_ok=True)
+            if shard.name not in self._replaced:
+                self._accept(shard, done, wanted, columns)
+        listed = {name for shard in kept or () for name in image_ids_unchecked(shard)}
+        self.heatmaps.remove_damaged(done | listed)
         return frozenset(done)
 
-    def write(
-        self, rows: pa.Table | Sequence[Mapping[str, object]], heatmaps: Heatmaps | None = None
-    ) -> Path:
+    def _to_extend(self, wanted: Entries) -> list[Path] | None:
+        """The shards of a complete cell that lacks wanted entries; None if it is no such cell."""
+        manifest = self.manifest()
+        if manifest is None or not wanted.keys() - manifest["metrics"].keys():
+            return None
+        return list(listed_shards(self.path, manifest))
+
+    def _accept(
+        self, shard: Path, done: set[str], metrics: Entries, columns: Collection[str] | None
+    ) -> None:
+        """Count the images of a shard as done, or remove it."""
+        images = usable_images(shard, self.heatmaps.of(shard), metrics, set(columns or ()))
+        if images is None or images & done:
+            self.remove(shard)
+            return
+        if columns is not None:
+            leave_out_other_columns(shard, metrics, set(columns))
+        done |= images
+        self._accepted.add(shard.name)
+
+    def write(self, rows: pa.Table, heatmaps: Heatmaps | None = None) -> Path:
         """Write the next shard; all rows of an image belong into the same one.
 
         Args:
-            rows: a table with the columns of the schema, or rows as `schema.table` takes them.
+            rows: see `xai_sweep.store.schema.table`.
             heatmaps: heatmaps of the shard's images, or of some of them.
 
         Returns:
@@ -128,15 +196,15 @@ class CellFolder:
         Raises:
             ValueError: the rows do not match the schema.
         """
-        content = conforming(rows) if isinstance(rows, pa.Table) else table(rows)
+        content = conforming(rows)
         shard = self.next_shard()
         try:
             with self._fenced():
                 if heatmaps is not None:
-                    with replacing(self._heatmaps_of(shard)) as file:
+                    with replacing(self.heatmaps.of(shard)) as file:
                         heatmaps.save(file)
                 with replacing(shard) as file:
-                    pq.write_table(content, file, compression="zstd", write_page_checksum=True)
+                    write_rows(content, file)
                     self._check()
         except LeaseLostError:
             self.remove(shard)
@@ -145,33 +213,12 @@ class CellFolder:
         return shard
 
     def next_shard(self) -> Path:
-        """The name of a shard that is not there yet."""
-        numbers = [number(file) for file in [*self.shards(), *self._parts()]]
+        """The name of a shard that does not exist yet."""
+        numbers = [number(file) for file in [*self.shards(), *self.heatmaps.parts()]]
         following = max(numbers, default=-1) + 1
         following += (self.writer - following) % self.writers
         owner = f"-{self.lease.owner}" if self.lease else ""
         return self.path / f"rows-{following:05d}{owner}.parquet"
-
-    def unlisted(self) -> list[Path]:
-        """The shards of a complete cell that its manifest does not list; they count nothing."""
-        manifest = self.manifest()
-        if manifest is None:
-            return []
-        listed = listed_shards(self.path, manifest)
-        return [shard for shard in self.shards() if shard not in listed]
-
-    def orphans(self) -> list[Path]:
-        """Files of heatmaps that are damaged, or of images without rows."""
-        if all(self._shard_of(part).exists() for part in self._parts()):
-            return []
-        return self._without_rows({name for s in self.shards() for name in image_ids(s) or ()})
-
-    def _without_rows(self, done: Set[str]) -> list[Path]:
-        return [
-            part
-            for part in self._parts()
-            if not done >= (Heatmaps.images_of(part) or {"damaged, and no image"})
-        ]
 
     def counts(self) -> dict[str, int]:
         """How many images have rows here, and how many of them failed."""
@@ -185,53 +232,70 @@ class CellFolder:
         return {"images": len(images), "failed": len(failed)}
 
     def finish(self, manifest: Mapping[str, object], keep_worst: int | None = None) -> None:
-        """Declare the cell complete.
+        """Declare the cell complete; what an extension replaces goes after that.
 
         Args:
-            manifest: what JSON can hold; `schema`, `rows` and `shards` (name, rows, bytes,
-                sha256 of each) are added.
+            manifest: what JSON can hold, see `xai_sweep.store.manifest.manifest`; `schema`, `rows`
+                and `shards` (name, rows, bytes, sha256 of each) are added, and `metrics` and
+                `columns` as the shards say, unless it has them.
             keep_worst: keep the heatmaps of only so many images, those of highest rmse.
+
+        Raises:
+            RuntimeError: the shards do not all have the same columns.
         """
         with self._fenced():
             shards = self._ours()
-            self._remove_all_but(shards)
+            self._remove_all_but([*shards, *(self.path / name for name in self._replaced)])
             if keep_worst is not None:
-                self._merge_heatmaps(keep_worst)
+                self.heatmaps.merge(keep_worst)
             found = [pq.read_metadata(shard) for shard in shards]
             rows = [metadata.num_rows for metadata in found]
-            columns = [name for metadata in found for name in metadata.schema.names]
-            added = {
+            schemas = [metadata.schema.to_arrow_schema() for metadata in found]
+            if any(each.names != schemas[0].names for each in schemas):
+                raise RuntimeError(f"{self.path}: shards with different columns")
+            columns = declared_columns(schemas[0]) if schemas else []
+            content = {
+                **{"metrics": metrics_of(schemas[0]) if schemas else {}},
+                **{"columns": described_columns({None: columns})},
+                **manifest,
                 "schema": SCHEMA_VERSION,
                 "rows": sum(rows),
-                "metrics": metric_columns(dict.fromkeys(columns)),
                 "shards": [described(shard, n) for shard, n in zip(shards, rows, strict=True)],
             }
-            write_json(self.path / MANIFEST, {**manifest, **added}, before=self._check)
+            write_json(self.path / MANIFEST, content, before=self._check)
+        self._remove_replaced()
         # What a job that had lost the cell wrote meanwhile. From here on such a job sees the
-        # manifest, and withdraws by itself.
+        # manifest, and withdraws.
         self._remove_all_but(shards)
 
     def _ours(self) -> list[Path]:
-        """The shards that `begin` found and those that this lease wrote; without a lease all."""
+        """The shards that `begin` accepted and those written since; without a lease all new."""
+        shards = [shard for shard in self.shards() if shard.name not in self._replaced]
         if self.lease is None:
-            return self.shards()
+            return shards
         end = f"-{self.lease.owner}"
         return [
-            shard
-            for shard in self.shards()
-            if shard.name in self._accepted or shard.stem.endswith(end)
+            shard for shard in shards if shard.name in self._accepted or shard.stem.endswith(end)
         ]
 
     def _remove_all_but(self, shards: Sequence[Path]) -> None:
         for shard in set(self.shards()).difference(shards):
             self.remove(shard)
 
+    def _remove_replaced(self) -> None:
+        """Remove what was extended; its heatmaps only where newer files have them too."""
+        old = [self.path / name for name in self._replaced]
+        self.heatmaps.remove_if_elsewhere(old)
+        for shard in old:
+            shard.unlink(missing_ok=True)
+        self._replaced.clear()
+
     def _withdraw_if_late(self, shard: Path) -> None:
         """Take a shard back that was written into a cell which another job has completed."""
         if self.lease is None or not self.lease.is_lost():
             return
         manifest = read_json(self.path / MANIFEST)
-        # Without a manifest whoever has the cell now decides.
+        # Without a manifest the job that has the cell now decides.
         if manifest is not None and shard not in listed_shards(self.path, manifest):
             self.remove(shard)
         self.lease.check()
@@ -252,24 +316,4 @@ class CellFolder:
     def remove(self, shard: Path) -> None:
         """Remove a shard and the heatmaps that were written with it."""
         shard.unlink(missing_ok=True)
-        self._heatmaps_of(shard).unlink(missing_ok=True)
-
-    def _merge_heatmaps(self, count: int) -> None:
-        # The merged file is complete before its parts go. If the process dies in between, the
-        # next merge takes it in beside the parts that are left, and each image counts once.
-        worst = worst_of(self.heatmap_files(), count)
-        if worst is None:
-            return
-        with replacing(self.path / WORST) as file:
-            worst.save(file)
-        for part in self._parts():
-            part.unlink()
-
-    def _parts(self) -> list[Path]:
-        return numbered(self.path.glob("_heatmaps-*.npz"))
-
-    def _heatmaps_of(self, shard: Path) -> Path:
-        return self.path / f"_heatmaps{shard.stem.removeprefix('rows')}.npz"
-
-    def _shard_of(self, part: Path) -> Path:
-        return self.path / f"rows{part.stem.removeprefix('_heatmaps')}.parquet"
+        self.heatmaps.of(shard).unlink(missing_ok=True)

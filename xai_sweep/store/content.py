@@ -10,20 +10,26 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from xai_sweep.store.schema import metric_columns, schema
+from xai_sweep.store.shards import shard_schema
 
 # Rows that are in memory at once.
 _ROWS = 100_000
 
 
 def common_schema(shards: Sequence[Path]) -> pa.Schema:
-    """The schema of all shards together."""
-    names = [name for shard in shards for name in pq.read_schema(shard).names]
-    return schema(metric_columns(dict.fromkeys(names)))
+    """The schema of the shards of a complete cell.
+
+    Raises:
+        ValueError: they do not all have the same one.
+    """
+    first, *others = (shard_schema(shard) for shard in shards)
+    if not all(first.equals(other) for other in others):
+        raise ValueError("its shards have different columns")
+    return first
 
 
 def stream(shards: Iterable[Path], common: pa.Schema) -> Iterator[pa.Table]:
-    """The rows of all shards in order, piece by piece; a metric that a shard lacks is null.
+    """The rows of all shards in order, piece by piece.
 
     Raises:
         OSError: a page does not match its checksum.
@@ -31,11 +37,7 @@ def stream(shards: Iterable[Path], common: pa.Schema) -> Iterator[pa.Table]:
     for shard in shards:
         with pq.ParquetFile(shard, page_checksum_verification=True) as file:
             for batch in file.iter_batches(_ROWS):
-                piece = pa.Table.from_batches([batch])
-                for field in common:
-                    if field.name not in piece.column_names:
-                        piece = piece.append_column(field, pa.nulls(len(piece), field.type))
-                yield piece.select(common.names).cast(common)
+                yield pa.Table.from_batches([batch]).select(common.names).cast(common)
 
 
 class ContentHash:
@@ -50,14 +52,14 @@ class ContentHash:
         self._parts: dict[str, Any] = {}
 
     def update(self, piece: pa.Table) -> None:
-        """Take the next rows."""
+        """Add the next rows."""
         self.rows += len(piece)
         for name, column in zip(piece.column_names, piece.columns, strict=True):
             for kind, content in _plain(column):
                 self._parts.setdefault(f"{name} {kind}", hashlib.sha256()).update(content)
 
     def hexdigest(self) -> str:
-        """The hash of what was taken so far."""
+        """The hash of the rows so far."""
         lines = [f"{name} {part.hexdigest()}\n" for name, part in sorted(self._parts.items())]
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 

@@ -1,7 +1,7 @@
-"""Records of what failed: a JSON file per curve, which goes when the curve's cells are complete.
+"""Records of what failed: a JSON file per curve, removed once the curve's cells are complete.
 
 results/_failures/<curve>-<hash of its cells>.json     a curve, or some of its cells
-results/_failures/point-<hash of the overrides>.json   a point that never became a curve
+results/_failures/point-<hash of the overrides>.json   a point that did not become a curve
 """
 
 import hashlib
@@ -17,12 +17,12 @@ from typing import Any
 from xai_sweep.store.atomic import read_json, write_json
 
 FAILURES = "_failures"
-# In the folder of a multirun: its jobs stop at the first failure, and there was one.
+# In the folder of a multirun whose jobs stop at the first failure, once there was one.
 STOPPED = "_stopped"
 
 
 def now() -> str:
-    """As records carry it."""
+    """The time as in records."""
     return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
@@ -31,15 +31,17 @@ class Failed:
     """Something that failed.
 
     Attributes:
-        what: it, in words.
+        what: what failed, in words.
         error: why, one line.
-        is_input: whether it was the user who got something wrong.
+        is_input: whether the cause is bad input.
         overrides: the points of the grid that it belongs to, as on the command line.
-        curve: name of the curve; empty if the point never became one.
-        cells: folders of its cells that are not complete for this reason.
-        config: the resolved configuration; None if there is none.
+        curve: name of the curve; empty if the point did not become one.
+        cells: folders of its cells that are therefore not complete.
+        config: the resolved configuration; None if it could not be composed.
         traceback: where it happened.
         sweep: the multirun, or the single run.
+        plugins: that it used.
+        options: of Hydra, as on the command line.
         host: the machine.
         time: when, in ISO 8601.
     """
@@ -53,12 +55,14 @@ class Failed:
     config: dict[str, Any] | None = None
     traceback: str = ""
     sweep: str = ""
+    plugins: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
     host: str = field(default_factory=platform.node)
     time: str = field(default_factory=now)
 
 
 def record(results: Path, failed: Failed) -> Path:
-    """Write down a failure, in the place of an earlier one of the same cells.
+    """Write a failure, in place of an earlier one of the same cells.
 
     Raises:
         OSError: it cannot be written.
@@ -70,7 +74,7 @@ def record(results: Path, failed: Failed) -> Path:
 
 
 def failures(results: str | Path) -> list[Failed]:
-    """What failed and was not computed since, oldest first."""
+    """What failed and has not been computed since, oldest first."""
     found = [_read(path) for path in Path(results, FAILURES).glob("*.json")]
     return sorted((each for each in found if each is not None), key=lambda each: each.time)
 
@@ -81,13 +85,13 @@ def forget(
     overrides: Iterable[tuple[str, ...]],
     is_complete: Callable[[str], bool],
 ) -> None:
-    """Remove what is no longer true: records of a curve whose cells are complete by now.
+    """Remove records of a curve whose cells are complete by now.
 
     Args:
         results: the results folder.
         curve: name of the curve.
-        overrides: of the points that ask for it.
-        is_complete: whether the cell of a folder is.
+        overrides: of the points that request it.
+        is_complete: whether the cell of this folder is complete.
     """
     folder = results / FAILURES
     if not folder.is_dir():
@@ -101,9 +105,9 @@ def forget(
 
 
 def forget_retried(results: Path, before: Iterable[Failed], failed: Iterable[Failed]) -> None:
-    """After a retry: remove records of which no point failed again.
+    """After a retry, remove the records whose points did not fail again.
 
-    Their cells are complete, under whatever name: weights or images may have changed meanwhile.
+    Their cells are complete, maybe under another name: weights or images may have changed.
     """
     again = {words for each in failed for words in each.overrides or [()]}
     for each in before:
@@ -113,7 +117,7 @@ def forget_retried(results: Path, before: Iterable[Failed], failed: Iterable[Fai
 
 
 def lost(error: Exception) -> Failed:
-    """A job that a launcher did not bring back; nobody knows which points it had."""
+    """A job that its launcher lost; which points it had is not known."""
     return Failed(
         what="a job that its launcher lost",
         error=" ".join(f"{type(error).__name__}: {error}".split()),
@@ -137,7 +141,13 @@ def _read(path: Path) -> Failed | None:
     overrides: Any = content["overrides"]
     cells: Any = content["cells"]
     points = tuple(tuple(words) for words in overrides)
-    return Failed(**{**content, "overrides": points, "cells": tuple(cells)})  # type: ignore[arg-type]
+    plugins: Any = content.get("plugins", ())
+    options: Any = content.get("options", ())
+    known = {
+        **{"overrides": points, "cells": tuple(cells)},
+        **{"plugins": tuple(plugins), "options": tuple(options)},
+    }
+    return Failed(**{**content, **known})  # type: ignore[arg-type]
 
 
 def _name_of_point(overrides: Iterable[str]) -> str:

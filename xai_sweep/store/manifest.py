@@ -1,59 +1,66 @@
-"""What is written down about a cell: the columns that are the same in all rows, the manifest."""
+"""What is written down beside the rows of a cell."""
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
-import torch
-
 from xai_sweep import __version__
-from xai_sweep.config.cells import Cell, asked
-from xai_sweep.config.root import CONF
-from xai_sweep.store.schema import schema
+from xai_sweep.core.columns import Column
+from xai_sweep.store.schema import CONSTANT
 
 LIBRARIES = ("torch", "torchvision", "pytorch-lightning", "timm", "captum", "numpy", "pillow")
 
-
-def constant_columns(cell: Cell, sweep: str) -> dict[str, Any]:
-    """Every column of the schema, with its value if it is the same for all rows of the cell."""
-    # Every metric of the catalogue is a column, so that all cells read as one table.
-    metrics = sorted(file.stem for file in (CONF / "metric").glob("*.yaml"))
-    return {
-        **dict.fromkeys(schema(metrics).names),
-        **_names(cell),
-        "sweep": sweep,
-    }
+# Columns by what gives them: a metric entry, or None for the explainer.
+Given = Mapping[str | None, Sequence[Column]]
 
 
 def manifest(
-    cell: Cell,
+    constants: Mapping[str, Any],
+    *,
+    curve: str,
+    request: str,
+    identity: Mapping[str, Any],
     config: Mapping[str, Any],
-    device: str,
+    metrics: Mapping[str, Any],
+    columns: Given,
+    unit: str,
     counts: Mapping[str, int],
     seconds: float,
-    notes: Mapping[str, Any],
+    device: str,
+    findings: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What lies beside the rows of a finished cell.
 
     Args:
-        cell: the cell.
+        constants: the columns of the spine that are equal in all rows of the cell, see
+            `xai_sweep.store.schema.CONSTANT`.
+        curve: name of the cell's curve.
+        request: hash by which a command line finds the cell, whatever the weights and the images.
+        identity: everything that decides the cell's numbers: what its key is a digest of.
         config: the whole configuration, resolved.
-        device: ``cpu`` or ``cuda``.
+        metrics: the resolved configuration of each metric entry.
+        columns: which columns each entry gives, and under None those of the explainer.
+        unit: of the magnitude, as written on an axis.
         counts: images, and how many of them failed.
         seconds: wall time of the job that finished it, for all of its cells together.
-        notes: what the explainer says of this network.
+        device: the name of the processor.
+        findings: what the explainer found in this network.
     """
     return {
-        **_names(cell),
-        "asked": asked(cell.science),
-        "curve": cell.curve.name,
-        "science": cell.science,
+        **{name: constants[name] for name in CONSTANT},
+        "curve": curve,
+        "request": request,
+        "identity": dict(identity),
         "config": dict(config),
-        "weights_hash": cell.science["weights"],
-        "data_hash": cell.science["data"],
-        "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
+        "weights_hash": identity["weights"],
+        "data_hash": identity["data"],
+        "unit": unit,
+        "metrics": {name: dict(node) for name, node in metrics.items()},
+        "columns": described_columns(columns),
+        "device": device,
         "host": platform.node(),
         "versions": {
             "xai_sweep": __version__,
@@ -62,19 +69,44 @@ def manifest(
         },
         "counts": dict(counts),
         "seconds": round(seconds, 3),
-        "notes": dict(notes),
+        "findings": dict(findings or {}),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 
-def _names(cell: Cell) -> dict[str, Any]:
+def flat(columns: Given) -> tuple[Column, ...]:
+    """All columns in their order: those of the metrics, then those of the explainer."""
+    ordered = sorted(columns.items(), key=lambda each: each[0] is None)
+    return tuple(column for _, given in ordered for column in given)
+
+
+def described_columns(columns: Given) -> dict[str, dict[str, Any]]:
+    """Each column as a manifest describes it."""
+    entry_of = {column.name: entry for entry, given in columns.items() for column in given}
     return {
-        "cell": cell.key,
-        "data": cell.curve.data,
-        "model": cell.curve.model,
-        "explainer": cell.curve.explainer,
-        "transform": cell.curve.transform,
-        "parameter": cell.curve.parameter,
-        "magnitude": cell.magnitude,
-        "seed": cell.science["seed"],
+        column.name: {
+            **{key: value for key, value in asdict(column).items() if key != "name"},
+            "metric": entry_of[column.name],
+        }
+        for column in flat(columns)
     }
+
+
+def read_columns(content: Mapping[str, Any]) -> list[Column]:
+    """The columns that a manifest lists."""
+    return [
+        Column(name, **{key: value for key, value in facts.items() if key != "metric"})
+        for name, facts in content["columns"].items()
+    ]
+
+
+def metric_names(contents: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The columns of metrics that any of several manifests lists, in their order."""
+    return list(
+        dict.fromkeys(
+            name
+            for content in contents
+            for name, facts in content["columns"].items()
+            if facts["metric"] is not None
+        )
+    )

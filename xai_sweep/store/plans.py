@@ -1,9 +1,9 @@
-"""What jobs are to compute: a small file by every job, so that what is missing is known."""
+"""What a sweep is going to compute: a small file of each job, and one of the whole multirun."""
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,18 @@ PLANS = "_plans"
 
 @dataclass(frozen=True)
 class Planned:
-    """A cell that is to be computed.
+    """A cell that is going to be computed.
 
     Attributes:
-        name: of its folder; empty if it is only known from a command line.
-        data, model, explainer, transform, parameter, magnitude: as they stand in the rows; of a
-            command line `data` lacks the hash of the images.
-        asked: hash of what the configuration asks, see `xai_sweep.config.cells.asked`.
-        ranks: rows per image.
+        name: of its folder; empty while the job that reads weights and images has not begun.
+        data, model, explainer, transform, parameter, magnitude: as they stand in the rows; without
+            a name `data` lacks the hash of the images.
+        request: see `xai_sweep.config.cells.Cell.request`.
+        ranks: K, how many classes are explained.
         numbers: see `xai_sweep.config.cells.NUMBERS`.
         images: how many there are; None if not known.
+        draws: random instances of the change per image.
+        metrics: resolved configuration of each metric entry that is wanted.
     """
 
     name: str
@@ -33,10 +35,12 @@ class Planned:
     transform: str = "?"
     parameter: str = "?"
     magnitude: float | None = None
-    asked: str = ""
+    request: str = ""
     ranks: int = 1
     numbers: int | None = None
     images: int | None = None
+    draws: int = 1
+    metrics: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def axes(self) -> dict[str, str]:
@@ -48,6 +52,11 @@ class Planned:
             "transform": self.transform,
         }
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """What it shares with the cell that becomes of it: name of the data set, and request."""
+        return self.data.rpartition("-")[0] if self.name else self.data, self.request
+
     @classmethod
     def read(cls, name: str, content: Mapping[str, Any]) -> "Planned":
         """From a plan or a manifest, which may hold more or less than is needed here."""
@@ -56,12 +65,12 @@ class Planned:
 
 
 def write_plan(results: Path, cells: Sequence[Planned]) -> None:
-    """Write down what a job is to compute; the same job again writes nothing."""
+    """Write down cells that are going to be computed; the same cells again write nothing."""
     content = [asdict(cell) for cell in cells]
     digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
     path = results / PLANS / f"{digest}.json"
     if not path.exists():
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, {"cells": content})
 
 
@@ -77,5 +86,21 @@ def plan_files(results: Path) -> dict[Path, list[Planned]]:
 
 
 def read_plans(results: Path) -> dict[str, Planned]:
-    """All planned cells by name."""
-    return {cell.name: cell for cells in plan_files(results).values() for cell in cells}
+    """All planned cells whose folders are known, by name."""
+    return {
+        cell.name: cell for cells in plan_files(results).values() for cell in cells if cell.name
+    }
+
+
+def waiting(results: Path, known: Iterable[Planned]) -> list[Planned]:
+    """Planned cells whose jobs have not begun.
+
+    Args:
+        results: the results folder.
+        known: cells whose folders are known, complete ones too.
+    """
+    there = {cell.key for cell in known}
+    planned = {
+        cell.key: cell for cells in plan_files(results).values() for cell in cells if not cell.name
+    }
+    return [cell for key, cell in planned.items() if key not in there]

@@ -1,10 +1,11 @@
-"""Files of a cell: their names, whether they are whole, and what a manifest says of them."""
+"""Files of a cell: their names, whether they are intact, and how a manifest describes them."""
 
 import hashlib
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 
@@ -17,6 +18,20 @@ def image_ids(shard: Path) -> set[str] | None:
     return set(rows["image_id"].to_pylist()) if "image_id" in rows.column_names else None
 
 
+def image_ids_unchecked(shard: Path) -> set[str]:
+    """The images of a shard, without a look at its other columns."""
+    return set(pq.ParquetFile(shard).read(["image_id"])["image_id"].to_pylist())
+
+
+def shard_schema(shard: Path) -> pa.Schema:
+    """The columns of a shard and its metadata.
+
+    Raises:
+        OSError, ValueError: it cannot be read.
+    """
+    return pq.read_schema(shard)
+
+
 def listed_shards(folder: Path, manifest: Mapping[str, object]) -> dict[Path, int]:
     """The shards that a manifest lists, with their sizes in bytes."""
     shards = manifest["shards"]
@@ -25,7 +40,7 @@ def listed_shards(folder: Path, manifest: Mapping[str, object]) -> dict[Path, in
 
 
 def damaged_shards(folder: Path, manifest: Mapping[str, object]) -> list[Path]:
-    """The listed shards that are not there with the listed size."""
+    """The listed shards that do not exist with the listed size."""
     sizes = listed_shards(folder, manifest)
     return [shard for shard, size in sizes.items() if _size(shard) != size]
 
@@ -51,13 +66,13 @@ def number(file: Path) -> int:
 
 
 def numbered(files: Iterable[Path]) -> list[Path]:
-    """Those files that have a number, in its order."""
+    """Those files that have a number, in order of it."""
     ours = [file for file in files if file.stem.split("-")[1].isdecimal()]
     return sorted(ours, key=lambda file: (number(file), file.name))
 
 
 def described(shard: Path, rows: int) -> dict[str, object]:
-    """What a manifest says of a shard."""
+    """How a manifest describes a shard."""
     with shard.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     return {"name": shard.name, "rows": rows, "bytes": shard.stat().st_size, "sha256": sha256}

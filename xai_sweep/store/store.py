@@ -1,12 +1,12 @@
 """The results folder: shards of rows, one folder per cell, nothing lost and nothing half there.
 
     results/_xai_sweep.json                        marker with the schema version
-    results/cells/<cell>/rows-00000-<lease>.parquet     shards, and the lease that wrote each
+    results/cells/<cell>/rows-00000-<lease>.parquet     shards, named after their lease too
     results/cells/<cell>/_heatmaps-00000-<lease>.npz    heatmaps written with that shard, optional
-    results/cells/<cell>/_lease-00001.json              who computes the cell, while someone does
+    results/cells/<cell>/_lease-00001.json              which job computes the cell
     results/cells/<cell>/_manifest.json                 written last: the cell is complete
 
-All that is no row begins with an underscore, so that the folder reads as one parquet data set.
+Whatever is not a row begins with an underscore, so that the folder reads as one parquet data set.
 """
 
 import os
@@ -27,11 +27,11 @@ CELLS = "cells"
 
 @dataclass(frozen=True)
 class Store:
-    """A results folder, made if it is not there.
+    """A results folder, made if it does not exist.
 
     Attributes:
         root: the folder.
-        leases: those that this job has, by cell; see `xai_sweep.store.sharing.turns`.
+        leases: those that this job holds, by cell; see `xai_sweep.store.sharing.turns`.
 
     Raises:
         InputError: it cannot be written, or holds results of another schema version.
@@ -45,7 +45,7 @@ class Store:
         try:
             cells.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.root), tempfile.TemporaryFile(dir=cells):
-                pass  # permission bits do not tell: only writing shows that a file can be written
+                pass  # only writing shows that files can be written, permission bits do not
             check_version("results", self.root, marker)
             if read_json(marker) is None:
                 for manifest in cells.glob(f"*/{MANIFEST}"):
@@ -58,7 +58,7 @@ class Store:
             ) from error
 
     def cell(self, name: str) -> CellFolder:
-        """The folder of one cell; nothing is made yet.
+        """The folder of one cell, which need not exist.
 
         Raises:
             InputError: it holds results of another schema version.
@@ -69,10 +69,10 @@ class Store:
 
 
 def opened(path: str | Path) -> Path:
-    """A results folder that is there, to look at or to tidy up.
+    """An existing results folder.
 
     Raises:
-        InputError: it is none, or holds results of another schema version.
+        InputError: there is none, or it holds results of another schema version.
     """
     path = Path(path)
     if not (path / CELLS).is_dir() or read_json(path / MARKER) is None:
@@ -95,16 +95,20 @@ def cell_folders(results: Path) -> list[CellFolder]:
 
 
 def check_version(key: str, path: Path, file: Path) -> None:
-    """Refuse a marker or a manifest of another schema version; one that is not there is fine.
+    """Refuse a marker or a manifest of another schema version; one that does not exist is fine.
 
     Raises:
         InputError: `key=path`, with both versions.
     """
     content = read_json(file)
     if content is not None and content.get("schema") != SCHEMA_VERSION:
-        raise InputError(
-            key,
-            path,
-            f"a folder of schema version {SCHEMA_VERSION}, which this program writes and reads; "
-            f"{file.name} says version {content.get('schema')}: choose another folder",
-        )
+        raise InputError(key, path, other_version(f"{file.name} has", content.get("schema")))
+
+
+def other_version(what: str, found: object) -> str:
+    """What is allowed in place of results of another schema version, and what to do with them."""
+    return (
+        f"must hold results of schema version {SCHEMA_VERSION}, and {what} version {found}: "
+        "nothing was changed; choose another folder, or read this one with the xai_sweep that "
+        "wrote it"
+    )

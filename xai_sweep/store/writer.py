@@ -6,8 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from xai_sweep.core.columns import Column
 from xai_sweep.store.cell_folder import CellFolder
+from xai_sweep.store.entries import Entries
 from xai_sweep.store.heatmaps import Heatmaps
+from xai_sweep.store.schema import FIXED, table
 from xai_sweep.store.sharing.lease import LeaseLostError
 
 # A shard is written after this time even if it is small: what a killed job loses at most.
@@ -22,56 +25,70 @@ class CellWriter:
 
     Attributes:
         folder: the cell, after `CellFolder.begin`.
-        done: images whose rows are there already; theirs are ignored.
-        constants: columns that are the same in every row of the cell.
+        done: images whose rows exist already; further rows of theirs are ignored.
+        constants: the columns of the spine that are equal in every row of the cell.
+        columns: those beyond the spine that the cell has.
         shard_images: images per shard.
         keep_worst: keep the heatmaps of so many images per shard; None for all that are given.
+        metrics: the resolved configuration of each metric entry that the columns come from.
     """
 
     folder: CellFolder
     done: frozenset[str]
     constants: Mapping[str, Any]
+    columns: Sequence[Column]
     shard_images: int
     keep_worst: int | None
-    _rows: list[Mapping[str, Any]] = field(default_factory=list)
-    _drawings: list[Heatmaps] = field(default_factory=list)
-    _images: int = 0
-    _since: float = field(default_factory=time.monotonic)
-    _lost: bool = False
+    metrics: Entries = field(default_factory=dict)
+    _rows: list[Mapping[str, Any]] = field(default_factory=list, init=False)
+    _heatmaps: list[Heatmaps] = field(default_factory=list, init=False)
+    _images: int = field(default=0, init=False)
+    _since: float = field(default_factory=time.monotonic, init=False)
+    _lost: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
+        self._names = FIXED | {column.name for column in self.columns}
         if self.folder.lease is not None:
             self.folder.lease.there = len(self.done)
 
     def add(
-        self, image_id: str, rows: Sequence[Mapping[str, Any]], drawing: Heatmaps | None
+        self, image_id: str, rows: Sequence[Mapping[str, Any]], heatmaps: Heatmaps | None
     ) -> None:
-        """Take all rows of one image, and its heatmaps if they are to be kept."""
+        """Take the rows of one image, of all draws and ranks.
+
+        Args:
+            image_id: name of the image.
+            rows: what is not constant. They may hold columns that this cell does not have, which
+                are left out.
+            heatmaps: those to keep, if any.
+        """
         if image_id in self.done or self._lost:
             return
         self._images += 1
         if self.folder.lease is not None:
             self.folder.lease.images += 1
-        self._rows += [{**self.constants, **row} for row in rows]
-        if drawing is not None:
-            self._drawings.append(drawing)
-            if self.keep_worst is not None and len(self._drawings) > 2 * self.keep_worst:
-                self._drawings = [Heatmaps.concatenate(self._drawings).worst(self.keep_worst)]
+        for row in rows:
+            own = {name: value for name, value in row.items() if name in self._names}
+            self._rows.append({**self.constants, **own})
+        if heatmaps is not None:
+            self._heatmaps.append(heatmaps)
+            if self.keep_worst is not None and len(self._heatmaps) > 2 * self.keep_worst:
+                self._heatmaps = [Heatmaps.concatenate(self._heatmaps).worst(self.keep_worst)]
         late = time.monotonic() - self._since > _SECONDS
         if self._images >= self.shard_images or late:
             self.flush()
 
     def flush(self) -> None:
         """Write what is buffered as a shard."""
-        rows, drawings = self._rows, self._drawings
+        rows, heatmaps = self._rows, self._heatmaps
         # Emptied first: if writing is interrupted, a second flush must not write them twice.
-        self._rows, self._drawings, self._images = [], [], 0
+        self._rows, self._heatmaps, self._images = [], [], 0
         if rows:
-            kept = Heatmaps.concatenate(drawings) if drawings else None
+            kept = Heatmaps.concatenate(heatmaps) if heatmaps else None
             if kept is not None and self.keep_worst is not None:
                 kept = kept.worst(self.keep_worst)
             try:
-                self.folder.write(rows, kept)
+                self.folder.write(table(rows, self.columns, self.metrics), kept)
             except LeaseLostError as lost:
                 log.warning("%s; this job goes on without it", lost)
                 self._lost = True
@@ -79,6 +96,9 @@ class CellWriter:
 
     def close(self, expected: int) -> dict[str, int]:
         """Write the rest.
+
+        Args:
+            expected: how many images the cell must have.
 
         Returns:
             Counts for the manifest, see `CellFolder.counts`.

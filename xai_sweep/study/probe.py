@@ -15,7 +15,7 @@ from xai_sweep.data import Batch, ImageFile
 from xai_sweep.metrics.base import Metric, Need
 from xai_sweep.store.heatmaps import Heatmaps
 from xai_sweep.study.batching import Batching
-from xai_sweep.study.case import Case, seed
+from xai_sweep.study.case import Annotation, Case, seed
 from xai_sweep.study.question import Change
 from xai_sweep.study.rows import Comparison, failed_rows, heatmaps, rows
 from xai_sweep.study.subject import Subject
@@ -66,7 +66,7 @@ class Probe(pl.LightningModule):
             A comparison per image, curve and magnitude, failed images among them; of each curve
             in order.
         """
-        readable = list(zip(batch.files, batch.images, strict=True))
+        readable = list(zip(batch.files, batch.images, batch.annotations, strict=True))
         made = dict(zip(batch.files, self.case_batches.map(self.cases, readable), strict=True))
         outcomes = sorted([*made.items(), *batch.failed], key=lambda each: each[0].image_id)
         return [
@@ -94,10 +94,10 @@ class Probe(pl.LightningModule):
                     measured[case.item.image_id, magnitude].append(found)
         for item, outcome in outcomes:
             if isinstance(outcome, Failure):
-                failed = [
-                    (failed_rows(item, draw, self.ranks, outcome.error), None) for draw in draws
-                ]
-                measured |= {(item.image_id, at): failed for at in change.magnitudes}
+                for magnitude in change.magnitudes:
+                    measured[item.image_id, magnitude] = [
+                        (failed_rows(item, draw, self.ranks, outcome.error), None) for draw in draws
+                    ]
         return [
             Comparison(
                 item.image_id,
@@ -116,10 +116,10 @@ class Probe(pl.LightningModule):
             return [change.magnitudes]
         return [(magnitude,) for magnitude in change.magnitudes]
 
-    def cases(self, images: Sequence[tuple[ImageFile, Tensor]]) -> list[Case]:
+    def cases(self, images: Sequence[tuple[ImageFile, Tensor, Annotation | None]]) -> list[Case]:
         """Predict and explain clean images: their K best classes, and the reference heatmaps."""
-        items = [item for item, _ in images]
-        pixels = torch.stack([image for _, image in images])
+        items = [item for item, _, _ in images]
+        pixels = torch.stack([image for _, image, _ in images])
         logits = self.subject.logits(pixels)
         targets = self.subject.best(logits, self.ranks)
         reference = self.subject.explain(pixels, targets, self._seeds(items, "explainer"))
@@ -138,8 +138,9 @@ class Probe(pl.LightningModule):
                 root=self.seed,
                 carried=carried[index],
                 second=second[index],
+                annotation=annotation,
             )
-            for index, item in enumerate(items)
+            for index, (item, _, annotation) in enumerate(images)
         ]
 
     def compare(

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from xai_sweep.core.errors import InputError
 from xai_sweep.transforms.base import Transform
 
 
@@ -41,16 +40,3 @@ class Change:
     transform: Transform
     magnitudes: tuple[float, ...]
     question: Question
-
-    def check(self, name: str) -> None:
-        """Refuse what no image could be asked.
-
-        Args:
-            name: of the transform, as the user knows it.
-
-        Raises:
-            InputError: several draws of a change that draws nothing.
-        """
-        if self.question.draws > 1 and not self.transform.is_random:
-            allowed = f"must be 1: transform={name} draws nothing, so every draw is the same"
-            raise InputError("draws", self.question.draws, allowed)

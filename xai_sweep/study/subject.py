@@ -1,15 +1,13 @@
 """What is under test: a classifier together with an explanation method."""
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from xai_sweep.core.errors import InputError
-from xai_sweep.explainers.base import Accounted, Explain, Explained, Explainer
-from xai_sweep.explainers.segmented import Segmented
+from xai_sweep.explainers.base import Explained, Explainer
 from xai_sweep.models.classifier import Classifier, evaluating
 
 
@@ -47,7 +45,8 @@ class Subject:
         carried: Int64[Tensor, "b h w"] | None = None,
     ) -> Explained:
         """Explain K targets of each image, see `Explainer.explain`."""
-        found = self._explain(
+        found = self.explainer.explain(
+            self.classifier,
             _two(images),
             _two(targets),
             None if seeds is None else _two(seeds),
@@ -66,21 +65,6 @@ class Subject:
             raise InputError("ranks", ranks, f"must be at most {classes}, the model's classes")
         # By probability and not by logit: probabilities may tie where logits do not.
         return logits.softmax(dim=1).topk(ranks, dim=1).indices
-
-    def _explain(
-        self, images: Tensor, targets: Tensor, seeds: Tensor | None, carried: Tensor | None
-    ) -> Explained:
-        bound = self._bound
-        if isinstance(bound, Segmented):
-            heatmaps, facts = bound.accounted(images, targets, seeds, carried)
-            return Explained(heatmaps, facts, bound.segments(images) if carried is None else None)
-        if isinstance(bound, Accounted):
-            return Explained(*bound.accounted(images, targets, seeds))
-        return Explained(bound(images, targets, seeds))
-
-    @cached_property
-    def _bound(self) -> Explain:
-        return self.explainer.bind(self.classifier)
 
 
 def _two(batch: Tensor) -> Tensor:

@@ -11,27 +11,30 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytorch_lightning as pl
-from omegaconf import DictConfig
+import torch
 
+from xai_sweep.config.building import build, built_metrics
 from xai_sweep.config.cells import Cell
-from xai_sweep.config.root import build
+from xai_sweep.core.columns import Column
 from xai_sweep.data import ImageFile
 from xai_sweep.data.loader import ImageModule
-from xai_sweep.explainers import Accounted, Explainer, Fittable
+from xai_sweep.explainers import Explainer, Fittable
+from xai_sweep.metrics import Metric
 from xai_sweep.models import Classifier, load, sample
 from xai_sweep.store.cell_folder import CellFolder
-from xai_sweep.store.manifest import constant_columns, manifest
+from xai_sweep.store.manifest import flat, manifest
+from xai_sweep.store.schema import SPINE
 from xai_sweep.store.sharing.lease import Lease, LeaseLostError
 from xai_sweep.store.store import Store
 from xai_sweep.store.writer import CellWriter
 from xai_sweep.study import devices
 from xai_sweep.study.fitting import fitted
-from xai_sweep.study.predicting import HandIn, Place, predict
+from xai_sweep.study.predicting import CellIndex, RowWriter, predict
 from xai_sweep.study.probe import Probe
-from xai_sweep.study.subject import Subject
-from xai_sweep.sweep.processes import in_ranks
+from xai_sweep.sweep.observing import ObservedSubject
+from xai_sweep.sweep.processes import ALONE, Process, in_processes
 from xai_sweep.sweep.progress import Progress
-from xai_sweep.sweep.requests import Asked, Group
+from xai_sweep.sweep.requests import Group, RequestedCurve
 
 # Heatmaps are large, so fewer images share a file if all are kept.
 _SHARD_WITH_HEATMAPS = 32
@@ -49,7 +52,7 @@ class Shared:
         devices: the devices that share the images, a process each.
         classifier: the network, loaded.
         explainer: the method, fitted if it has to be.
-        notes: what it says of this network.
+        findings: what it found in this network.
     """
 
     group: Group
@@ -57,7 +60,7 @@ class Shared:
     devices: list[int]
     classifier: Classifier
     explainer: Explainer
-    notes: Mapping[str, Any]
+    findings: Mapping[str, Any]
 
 
 def prepare(group: Group, store: Store) -> Shared:
@@ -67,7 +70,7 @@ def prepare(group: Group, store: Store) -> Shared:
         InputError: the network cannot be had or explained, or the device is not there.
     """
     shared = _load(group, store)
-    return replace(shared, notes=_checked(shared.explainer, shared.classifier))
+    return replace(shared, findings=_checked(shared.explainer, shared.classifier))
 
 
 def _load(group: Group, store: Store) -> Shared:
@@ -80,14 +83,19 @@ def _load(group: Group, store: Store) -> Shared:
     if isinstance(explainer, Fittable):
         classifier.module.to(device)
         # What decides a fit is the same for all curves of a group.
-        science = next(iter(group.curves.values())).curve.science
-        explainer = fitted(explainer, classifier, group.files, store.root, science)
+        identity = next(iter(group.curves.values())).curve.identity
+        explainer = fitted(explainer, classifier, group.files, store.root, identity)
     chosen = devices.chosen(trainer, device)
-    return Shared(group, device, chosen, classifier, explainer, notes={})
+    return Shared(group, device, chosen, classifier, explainer, findings={})
 
 
 def compute(
-    shared: Shared, sweep: str, store: Store, curves: Sequence[Asked], *, force: bool = False
+    shared: Shared,
+    sweep: str,
+    store: Store,
+    curves: Sequence[RequestedCurve],
+    *,
+    force: bool = False,
 ) -> None:
     """Fill unfinished cells of some curves; images whose rows are there already are left out.
 
@@ -95,88 +103,144 @@ def compute(
         shared: what the curves have in common.
         sweep: the name of the multirun, or of the single run.
         store: the results folder.
-        curves: all of their cells are computed.
+        curves: all of their cells are computed; they have the same metrics.
         force: leave no image out.
     """
     files = shared.group.files
-    cells = _cells(curves)
-    folders = {place: store.cell(cell.folder) for place, (_, cell) in cells.items()}
-    done = {place: folder.begin(force=force) for place, folder in folders.items()}
-    writers = _writers(shared.group.cfg, sweep, cells, folders, done)
+    pass_ = _Pass(shared, sweep, curves)
+    folders = {index: store.cell(cell.folder) for index, (_, cell) in pass_.cells.items()}
+    done = {
+        index: folder.begin(pass_.entries, pass_.names, force=force)
+        for index, folder in folders.items()
+    }
+    writers = pass_.writers(folders, done)
     start = time.perf_counter()
-    ranks = min(len(shared.devices), len(_todo(files, writers)))
-    if ranks > 1:
-        in_ranks(
-            *(ranks, _fill_a_part, ranks, shared.group, sweep, store, curves, done),
-            heed=_counted(writers),
+    world = min(len(shared.devices), len(_todo(files, writers)))
+    if world > 1:
+        in_processes(
+            *(world, _fill_a_part, shared.group, sweep, store, curves, done),
+            received=_counted(writers),
         )
     else:
-        _fill(shared, curves, writers)
+        _fill(pass_, writers)
     seconds = time.perf_counter() - start
     for writer in writers.values():  # before one of them may turn out not to be complete
         writer.flush()
-    for place, (asked, cell) in cells.items():
-        writer = writers[place]
+    for index, (curve, cell) in pass_.cells.items():
+        writer = writers[index]
         with suppress(LeaseLostError):  # another job has taken over, and completes it
             counts = writer.close(expected=len(files))
-            config = asked.configs[cell.folder]
-            of_cell = manifest(cell, config, shared.device, counts, seconds, shared.notes)
-            writer.folder.finish(of_cell, writer.keep_worst)
+            content = manifest(
+                writer.constants,
+                curve=cell.curve.name,
+                request=cell.request,
+                identity=cell.identity,
+                config=curve.configs[cell.folder],
+                metrics=pass_.entries,
+                columns=pass_.columns,
+                unit=curve.transform.parameter.unit,
+                counts=counts,
+                seconds=seconds,
+                device=torch.cuda.get_device_name() if shared.device == "cuda" else "cpu",
+                findings=shared.findings,
+            )
+            writer.folder.finish(content, writer.keep_worst)
 
 
-def _cells(curves: Sequence[Asked]) -> dict[Place, tuple[Asked, Cell]]:
-    return {
-        (index, cell.magnitude): (asked, cell)
-        for index, asked in enumerate(curves)
-        for cell in asked.cells
-    }
+class _Pass:
+    """One pass over the images: cells of some curves, measured by the same metrics.
+
+    Args:
+        shared: what the curves have in common.
+        sweep: the name of the multirun, or of the single run.
+        curves: the curves.
+    """
+
+    def __init__(self, shared: Shared, sweep: str, curves: Sequence[RequestedCurve]) -> None:
+        self.shared = shared
+        self.sweep = sweep
+        self.curves = curves
+        self.entries = curves[0].metrics
+        self.metrics: dict[str, Metric] = built_metrics(self.entries)
+        self.columns: dict[str | None, Sequence[Column]] = {
+            **{name: metric.columns for name, metric in self.metrics.items()},
+            None: shared.explainer.facts,
+        }
+        self.names = {column.name for column in flat(self.columns)}
+        self.cells: dict[CellIndex, tuple[RequestedCurve, Cell]] = {
+            (index, cell.magnitude): (curve, cell)
+            for index, curve in enumerate(curves)
+            for cell in curve.cells
+        }
+
+    def writers(
+        self, folders: Mapping[CellIndex, CellFolder], done: Mapping[CellIndex, frozenset[str]]
+    ) -> dict[CellIndex, CellWriter]:
+        """What takes the rows of each cell."""
+        cfg = self.shared.group.cfg
+        shard_images = cfg.shard_images
+        if cfg.keep_heatmaps == "all":
+            shard_images = min(shard_images, _SHARD_WITH_HEATMAPS)
+        return {
+            index: CellWriter(
+                folders[index],
+                done[index],
+                self._constants(curve, cell),
+                flat(self.columns),
+                metrics=self.entries,
+                shard_images=shard_images,
+                keep_worst=cfg.keep_worst if cfg.keep_heatmaps == "worst" else None,
+            )
+            for index, (curve, cell) in self.cells.items()
+        }
+
+    def _constants(self, curve: RequestedCurve, cell: Cell) -> dict[str, Any]:
+        """Every column, with its value if that is equal in all rows of the cell."""
+        question = curve.question
+        return {
+            **dict.fromkeys(column.name for column in (*SPINE, *flat(self.columns))),
+            "cell": cell.key,
+            "question": curve.curve.question,
+            "sweep": self.sweep,
+            "data": curve.curve.data,
+            "model": curve.curve.model,
+            "explainer": curve.curve.explainer,
+            "is_control": self.shared.explainer.is_control,
+            "transform": curve.curve.transform,
+            "parameter": curve.curve.parameter,
+            "magnitude": cell.magnitude,
+            "seed": question.seed,
+            "target": question.target,
+            "region": question.region,
+            "region_of": ",".join(f"{each:g}" for each in question.region_of) or "own",
+            "draws": question.draws,
+        }
 
 
-def _writers(
-    cfg: DictConfig,
-    sweep: str,
-    cells: Mapping[Place, tuple[Asked, Cell]],
-    folders: Mapping[Place, CellFolder],
-    done: Mapping[Place, frozenset[str]],
-) -> dict[Place, CellWriter]:
-    shard_images = cfg.shard_images
-    if cfg.keep_heatmaps == "all":
-        shard_images = min(shard_images, _SHARD_WITH_HEATMAPS)
-    return {
-        place: CellWriter(
-            folders[place],
-            done[place],
-            constant_columns(cell, sweep),
-            shard_images=shard_images,
-            keep_worst=cfg.keep_worst if cfg.keep_heatmaps == "worst" else None,
-        )
-        for place, (_, cell) in cells.items()
-    }
-
-
-def _todo(files: Sequence[ImageFile], writers: Mapping[Place, CellWriter]) -> list[ImageFile]:
+def _todo(files: Sequence[ImageFile], writers: Mapping[CellIndex, CellWriter]) -> list[ImageFile]:
     """The images that have no rows yet in one cell at least."""
     finished = frozenset.intersection(*(writer.done for writer in writers.values()))
     return [file for file in files if file.image_id not in finished]
 
 
 def _fill(
-    shared: Shared,
-    curves: Sequence[Asked],
-    writers: Mapping[Place, CellWriter],
-    ranks: int = 1,
-    rank: int = 0,
-    after: Callable[[], None] = lambda: None,
+    pass_: _Pass,
+    writers: Mapping[CellIndex, CellWriter],
+    process: Process = ALONE,
+    after_batch: Callable[[], None] = lambda: None,
 ) -> None:
     """Compute the images that are left; of several processes each its share."""
+    shared = pass_.shared
     cfg, files = shared.group.cfg, shared.group.files
-    todo = _todo(files, writers)
-    if not todo:
+    left = _todo(files, writers)
+    if not left:
         return
+    before = len(files) - len(left)
+    todo = process.share(left)
     probe = Probe(
-        Subject(shared.classifier, shared.explainer),
-        [asked.change for asked in curves],
-        {name: build(node) for name, node in cfg.metric.items()},
+        ObservedSubject(shared.classifier, shared.explainer),
+        [curve.change for curve in pass_.curves],
+        pass_.metrics,
         batch_size=None if cfg.batch_size == "auto" else cfg.batch_size,
         keep_heatmaps=cfg.keep_heatmaps != "none",
     )
@@ -186,61 +250,61 @@ def _fill(
         batch_size=devices.loaded(shared.device, len(writers), probe.keep_heatmaps)
         if cfg.batch_size == "auto"
         else cfg.batch_size,
+        whole=files,
         workers=devices.workers(len(todo), shared.device) if cfg.workers == "auto" else cfg.workers,
     )
-    callbacks: list[pl.Callback] = [HandIn(writers, after)]
-    if rank == 0:
-        before = len(files) - len(todo)
-        callbacks.append(Progress(_title(curves), len(files), before, ranks))
-    predict(cfg, probe, images, callbacks, shared.devices[:ranks])
+    callbacks: list[pl.Callback] = [RowWriter(writers, after_batch)]
+    if process.index == 0:
+        callbacks.append(Progress(_title(pass_.curves), len(files), before, process.world))
+    predict(cfg, probe, images, callbacks, shared.devices[process.index])
 
 
 def _fill_a_part(
-    rank: int,
-    tell: Callable[[object], None],
-    ranks: int,
+    process: Process,
+    send: Callable[[object], None],
     group: Group,
     sweep: str,
     store: Store,
-    curves: Sequence[Asked],
-    done: Mapping[Place, frozenset[str]],
+    curves: Sequence[RequestedCurve],
+    done: Mapping[CellIndex, frozenset[str]],
 ) -> None:
     """What one of several processes does: its share of the images, into shards of its own."""
-    cells = _cells(curves)
+    pass_ = _Pass(_load(group, store), sweep, curves)
     folders = {
-        place: store.cell(cell.folder).every(ranks, rank) for place, (_, cell) in cells.items()
+        index: store.cell(cell.folder).every(process.world, process.index)
+        for index, (_, cell) in pass_.cells.items()
     }
-    writers = _writers(group.cfg, sweep, cells, folders, done)
+    writers = pass_.writers(folders, done)
 
-    def after() -> None:
-        tell({place: lease.images for place, lease in _leases(writers).items()})
+    def after_batch() -> None:
+        send({index: lease.images for index, lease in _leases(writers).items()})
 
-    _fill(_load(group, store), curves, writers, ranks, rank, after)
+    _fill(pass_, writers, process, after_batch)
     for writer in writers.values():
         writer.flush()
 
 
-def _counted(writers: Mapping[Place, CellWriter]) -> Callable[[int, Any], None]:
-    """Adds up in this process' leases how many images the ranks have computed."""
-    news: dict[int, dict[Place, int]] = {}
+def _counted(writers: Mapping[CellIndex, CellWriter]) -> Callable[[Process, Any], None]:
+    """Adds up in the leases of this process how many images the processes have computed."""
+    latest: dict[Process, dict[CellIndex, int]] = {}
 
-    def heed(rank: int, counts: dict[Place, int]) -> None:
-        news[rank] = counts
-        for place, lease in _leases(writers).items():
-            lease.images = sum(each[place] for each in news.values())
+    def received(process: Process, counts: dict[CellIndex, int]) -> None:
+        latest[process] = counts
+        for index, lease in _leases(writers).items():
+            lease.images = sum(each[index] for each in latest.values())
 
-    return heed
-
-
-def _leases(writers: Mapping[Place, CellWriter]) -> dict[Place, Lease]:
-    leases = {place: writer.folder.lease for place, writer in writers.items()}
-    return {place: lease for place, lease in leases.items() if lease is not None}
+    return received
 
 
-def _title(curves: Sequence[Asked]) -> str:
+def _leases(writers: Mapping[CellIndex, CellWriter]) -> dict[CellIndex, Lease]:
+    leases = {index: writer.folder.lease for index, writer in writers.items()}
+    return {index: lease for index, lease in leases.items() if lease is not None}
+
+
+def _title(curves: Sequence[RequestedCurve]) -> str:
     """What is computed, for the progress bar: what the curves share stands there once."""
     first = curves[0].curve
-    transforms = ", ".join(dict.fromkeys(asked.curve.transform for asked in curves))
+    transforms = ", ".join(dict.fromkeys(curve.curve.transform for curve in curves))
     return f"{first.model} · {first.explainer} · {textwrap.shorten(transforms, 80)}"
 
 
@@ -250,13 +314,10 @@ def _checked(explainer: Explainer, classifier: Classifier) -> dict[str, Any]:
     Raises:
         InputError: the network cannot be explained; names the layer.
     """
-    explain = explainer.bind(classifier)
-    if not isinstance(explain, Accounted):
-        return {}
-    notes = dict(explain.notes(sample(classifier)))
-    for operation in notes.get("unsupported", []):
+    findings = dict(explainer.prepare(classifier, sample(classifier)))
+    for operation in findings.get("unsupported", []):
         print(f"warning: {operation}: passed as input times gradient", file=sys.stderr)
-    return notes
+    return findings
 
 
 def _keep_freed_memory() -> None:

@@ -1,4 +1,4 @@
-"""What failed in a job is noted, and the rest goes on."""
+"""What fails in a job is recorded, and the rest goes on."""
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,74 +7,91 @@ from pathlib import Path
 from traceback import format_exception
 from typing import Any
 
-from xai_sweep.config.messages import USER_ERRORS, told
+from xai_sweep.config.messages import USER_ERRORS, with_kind
+from xai_sweep.config.points import Overrides
 from xai_sweep.store.failures import Failed, record
-from xai_sweep.sweep.packing import OF_THE_SWEEP, Overrides, without
-from xai_sweep.sweep.requests import Asked
+from xai_sweep.sweep.packing import SWEEP_KEYS, without
+from xai_sweep.sweep.requests import RequestedCurve
 
 
-class Notes:
-    """Notes exceptions: a line on stderr, a record in the results folder, a list for the end.
+class FailureLog:
+    """Takes exceptions: a line on stderr, a record in the results folder, a list for the end.
 
-    What ends a program by intent (Ctrl+C, SIGTERM) is none.
+    What ends a program on purpose (Ctrl+C, SIGTERM) is no failure.
 
     Args:
         sweep: the name of the multirun, or of the single run.
         results: the results folder.
         keeps_going: of a job of a multirun, other than of a single one: an exception is not
             raised again.
-        stop: a file that says to all jobs of the multirun that they stop at the first failure;
-            None if they go on.
+        stop: a file whose existence makes all jobs of the multirun stop, written at the first
+            failure; None if they go on.
+        plugins: that the job uses.
+        options: see `Job.options`; without either its points cannot be composed again.
     """
 
     def __init__(
-        self, sweep: str, results: Path, *, keeps_going: bool, stop: Path | None = None
+        self,
+        sweep: str,
+        results: Path,
+        *,
+        keeps_going: bool,
+        stop: Path | None = None,
+        plugins: Sequence[str] = (),
+        options: Sequence[str] = (),
     ) -> None:
         self.failed: list[Failed] = []
         self._sweep, self._results = sweep, results
         self._keeps_going, self._stop = keeps_going, stop
-        self._bad: set[str] = set()
-        self._told: set[str] = set()
+        self._plugins, self._options = tuple(plugins), tuple(options)
+        self._curves: set[str] = set()
+        self._printed: set[str] = set()
 
     @property
     def stopped(self) -> bool:
-        """Whether nothing more is to be begun."""
+        """Whether nothing new may begin."""
         return self._stop is not None and (bool(self.failed) or self._stop.exists())
 
-    def is_bad(self, asked: Asked) -> bool:
+    def has(self, curve: RequestedCurve) -> bool:
         """Whether anything of a curve failed."""
-        return asked.curve.name in self._bad
+        return curve.curve.name in self._curves
 
     @contextmanager
-    def of_point(self, overrides: Overrides, own: Overrides) -> Iterator[None]:
-        """Inside, a point of the grid is to become a curve; `own` is what tells it from others."""
+    def point(self, overrides: Overrides, own: Overrides) -> Iterator[None]:
+        """Takes what fails while a point of the grid becomes a curve.
+
+        Args:
+            overrides: of the point.
+            own: those in which it differs from the other points of the job.
+        """
         try:
             yield
         except Exception as error:
-            self._note(error, " ".join(own) or "the defaults", [without(OF_THE_SWEEP, overrides)])
+            what = " ".join(without(SWEEP_KEYS, own)) or "the defaults"
+            self._take(error, what, [without(SWEEP_KEYS, overrides)])
 
     @contextmanager
-    def of(self, *curves: Asked) -> Iterator[None]:
-        """Inside, something is done for curves; if it fails, it failed for all of them."""
+    def curves(self, *curves: RequestedCurve) -> Iterator[None]:
+        """Takes what fails while something is done for curves: it failed for all of them."""
         try:
             yield
         except Exception as error:
             self.add(error, *curves)
 
-    def add(self, error: Exception, *curves: Asked) -> None:
-        """An exception is the end of some curves."""
-        for asked in curves:
-            self._bad.add(asked.curve.name)
-            self._note(
+    def add(self, error: Exception, *curves: RequestedCurve) -> None:
+        """Take an exception that some curves failed with."""
+        for each in curves:
+            self._curves.add(each.curve.name)
+            self._take(
                 error,
-                asked.curve.title,
-                asked.overrides,
-                asked.curve.name,
-                [cell.folder for cell in asked.cells],
-                asked.config,
+                each.curve.title,
+                each.overrides,
+                each.curve.name,
+                [cell.folder for cell in each.cells],
+                each.config,
             )
 
-    def _note(
+    def _take(
         self,
         error: Exception,
         what: str,
@@ -86,7 +103,7 @@ class Notes:
         is_input = isinstance(error, USER_ERRORS)
         failed = Failed(
             what=what,
-            error=told(error),
+            error=with_kind(error),
             is_input=is_input,
             overrides=tuple(overrides),
             curve=curve,
@@ -94,14 +111,16 @@ class Notes:
             config=None if config is None else dict(config),
             traceback="".join(format_exception(error)),
             sweep=self._sweep,
+            plugins=self._plugins,
+            options=self._options,
         )
         if self._keeps_going or not is_input:
             self._write(failed)
         if not self._keeps_going:
             raise error
         self.failed.append(failed)
-        if failed.error not in self._told:
-            self._told.add(failed.error)
+        if failed.error not in self._printed:
+            self._printed.add(failed.error)
             print(f"error: {failed.error}", file=sys.stderr)
 
     def _write(self, failed: Failed) -> None:
@@ -110,4 +129,4 @@ class Notes:
                 self._stop.touch()
             record(self._results, failed)
         except OSError as error:  # a full disk is often the failure itself
-            print(f"warning: no record of a failure: {told(error)}", file=sys.stderr)
+            print(f"warning: no record of a failure: {with_kind(error)}", file=sys.stderr)

@@ -1,213 +1,178 @@
-"""The curves of a group: compute what is missing, hand in each curve, note what fails."""
+"""The curves of a group: compute what is missing, publish each complete curve."""
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-from omegaconf import OmegaConf
-
-from xai_sweep.config.cells import Cell
-from xai_sweep.config.names import axes, run_name
-from xai_sweep.config.root import build
-from xai_sweep.core.errors import InputError
-from xai_sweep.report.terminal import FIGURES, draw, draw_side_by_side, say, show, track
-from xai_sweep.results import load as load_rows
-from xai_sweep.results import needed_columns
-from xai_sweep.store.failures import forget
+from xai_sweep.config.cells import Cell, digest
+from xai_sweep.store.entries import Entries
 from xai_sweep.store.sharing.turns import turns
 from xai_sweep.store.store import Store
-from xai_sweep.sweep.failure_log import Notes
+from xai_sweep.sweep.failure_log import FailureLog
 from xai_sweep.sweep.job import Job
-from xai_sweep.sweep.plan import register
-from xai_sweep.sweep.requests import Asked, Group
-from xai_sweep.tracking import Logger, Tracker
+from xai_sweep.sweep.observing import observers
+from xai_sweep.sweep.plan import plan_curve
+from xai_sweep.sweep.publishing import Publisher
+from xai_sweep.sweep.requests import Group, RequestedCurve
 
 if TYPE_CHECKING:
     from xai_sweep.sweep.compute import Shared
 
 # So many cells share a pass over the images. Each holds heatmaps of its worst images in memory,
-# about 30 MB; the clean images are explained again for every so many only.
+# about 30 MB; for every pass the clean images are explained again.
 CELLS_AT_ONCE = 32
 
 
-def compute_group(group: Group, job: Job, notes: Notes) -> None:
-    """Compute the missing cells of curves that share model, data and explainer; then report."""
+def compute_group(group: Group, job: Job, log: FailureLog) -> None:
+    """Compute the missing cells of curves that share their cases; publish every curve."""
     curves = list(group.curves.values())
-    force = group.cfg.force
-    with notes.of(*curves):
+    with log.curves(*curves):
         store = Store(Path(group.cfg.results))
-        for asked in curves:
-            register(store.root, asked.cells, len(group.files))
-        missing = {asked.curve.name: _missing(asked, store, force) for asked in curves}
-    if any(map(notes.is_bad, curves)):
+        for curve in curves:
+            plan_curve(store.root, curve, len(group.files))
+    if any(map(log.has, curves)):
         return
-    desk = _Desk(group, store, job, notes)
-    for asked in curves:
-        if not missing[asked.curve.name]:
-            desk.hand_in(asked)
-    waiting = [asked.only(cells) for asked in curves if (cells := missing[asked.curve.name])]
-    names = [cell.folder for asked in waiting for cell in asked.cells]
-    shared: Shared | None = None
-    begun: set[str] = set()
-    with (
-        desk,
-        closing(turns(store, names, group.cfg.lease_seconds, force, CELLS_AT_ONCE)) as portions,
-    ):
-        for portion in portions:
-            if notes.stopped:
-                break
-            begun |= set(portion)
-            part = [
-                asked.only(cells)
-                for asked in waiting
-                if (cells := [cell for cell in asked.cells if cell.folder in portion])
-                and not notes.is_bad(asked)
-            ]
-            if not part:
-                continue
-            # Lightning takes seconds to import, which a job with nothing to do need not pay.
-            from xai_sweep.sweep.compute import prepare
-
-            try:
-                for asked in part:
-                    desk.open(asked)
-                shared = shared or prepare(group, store)
-            except Exception as error:
-                notes.add(error, *(part if shared else waiting))
-                if shared is None:
-                    return
-                continue
-            for asked in _computed(shared, part, job, store, notes, force=force):
-                desk.computed[asked.curve.name] += len(asked.cells)
-                is_last = begun.issuperset(cell.folder for cell in missing[asked.curve.name])
-                whole = group.curves[asked.curve.name]
-                # Another job may have taken over some of its cells.
-                if is_last and not _missing(whole, store):
-                    desk.hand_in(whole)
-        for asked in waiting:  # what other jobs completed meanwhile
-            if not notes.stopped and not notes.is_bad(asked):
-                desk.hand_in(group.curves[asked.curve.name])
-
-
-def _missing(asked: Asked, store: Store, force: bool = False) -> list[Cell]:
-    return [cell for cell in asked.cells if force or store.cell(cell.folder).manifest() is None]
-
-
-def _computed(
-    shared: "Shared", curves: Sequence[Asked], job: Job, store: Store, notes: Notes, *, force: bool
-) -> list[Asked]:
-    """Compute some cells, and say of which curves they are complete."""
-    from xai_sweep.sweep.compute import compute
-
-    try:
-        compute(shared, job.sweep, store, curves, force=force)
-    except Exception as error:
-        # A full disk is not the fault of one curve.
-        if len(curves) == 1 or isinstance(error, OSError):
-            notes.add(error, *curves)
-            return []
-    else:
-        return list(curves)
-    # One of them spoils it for the others: apart, each goes on from where it is.
-    complete: list[Asked] = []
-    for asked in curves:
-        if not notes.stopped:
-            with notes.of(asked):
-                compute(shared, job.sweep, store, [asked])
-                complete.append(asked)
-    return complete
+    todo: dict[str, list[RequestedCurve]] = {}
+    for curve in curves:
+        with log.curves(curve):
+            todo[curve.curve.name] = _unfinished(curve, store, force=group.cfg.force)
+    with Publisher(group, store, job, log) as publisher:
+        for name, parts in todo.items():
+            if not parts:
+                publisher.publish(group.curves[name])
+        _GroupRun(group, store, job, log, publisher, todo).run()
 
 
 @dataclass
-class _Desk:
-    """Where curves are handed in: rows to the screen, pictures, and the log of each."""
+class _GroupRun:
+    """The computation of a group's unfinished cells.
+
+    Attributes:
+        todo: what is unfinished of each curve, by name: parts that differ in their metrics.
+        begun: folders of the cells whose computation has begun.
+        shared: the network and the method, once they are loaded.
+    """
 
     group: Group
     store: Store
     job: Job
-    notes: Notes
-    computed: Counter[str] = field(default_factory=Counter)
-    _open: dict[str, Tracker] = field(default_factory=dict)
-    _handed_in: set[str] = field(default_factory=set)
+    log: FailureLog
+    publisher: Publisher
+    todo: Mapping[str, Sequence[RequestedCurve]]
+    begun: set[str] = field(default_factory=set)
+    shared: "Shared | None" = None
 
-    def __enter__(self) -> "_Desk":
-        return self
+    @property
+    def parts(self) -> list[RequestedCurve]:
+        """All that is unfinished."""
+        return [part for parts in self.todo.values() for part in parts]
 
-    def __exit__(self, *_: object) -> None:
-        """What was not handed in has failed."""
-        for tracker in self._open.values():
-            tracker.finish(exit_code=1)
-        self._open.clear()
+    def run(self) -> None:
+        """Compute portion by portion, as other jobs on the same results folder allow."""
+        with closing(self._portions()) as portions:
+            for portion in portions:
+                if self.log.stopped:
+                    break
+                self.begun |= set(portion)
+                for together in _passes(self._in(portion)):
+                    self._pass(together)
+                if self.shared is None and all(map(self.log.has, self.parts)):
+                    return
+        for name, parts in self.todo.items():  # what other jobs completed meanwhile
+            if parts and not self.log.stopped and not self.log.has(parts[0]):
+                self.publisher.publish(self.group.curves[name])
 
-    def open(self, asked: Asked) -> None:
-        """Open a curve's log, if it is not open."""
-        name = asked.curve.name
-        if name in self._open:
+    def _portions(self) -> Any:
+        cfg = self.group.cfg
+        wanted = {cell.folder: part.metrics for part in self.parts for cell in part.cells}
+        return turns(self.store, wanted, cfg.lease_seconds, cfg.force, CELLS_AT_ONCE)
+
+    def _in(self, portion: Sequence[str]) -> Iterator[RequestedCurve]:
+        for part in self.parts:
+            cells = [cell for cell in part.cells if cell.folder in portion]
+            if cells and not self.log.has(part):
+                yield part.only(cells)
+
+    def _pass(self, parts: Sequence[RequestedCurve]) -> None:
+        """Compute cells in one pass over the images; publish the curves that are then complete."""
+        # Lightning takes seconds to import, which a job with nothing to do need not pay.
+        from xai_sweep.sweep.compute import prepare
+
+        try:
+            for part in parts:
+                self.publisher.open(part)
+            if self.shared is None:
+                self.shared = prepare(self.group, self.store)
+                for observer in observers():
+                    observer.prepared(self.shared.classifier)
+        except Exception as error:
+            self.log.add(error, *(parts if self.shared else self.parts))
             return
-        logger: Logger = build(self.group.cfg.logger)
-        folder = self.job.output / "log"
-        if len(self.group.curves) > 1:
-            folder /= name
-        whole = self.group.curves[name]
-        cfg = OmegaConf.create(whole.config)
-        magnitudes = [cell.magnitude for cell in whole.cells]
-        tracker = logger.start(
-            folder,
-            name=run_name(cfg, asked.choices, asked.curve, magnitudes),
-            group=self.job.sweep,
-            axes=axes(asked.curve),
-        )
-        self._open[name] = tracker
-        tracker.config(whole.config)
+        for part in self._computed(self.shared, parts):
+            name = part.curve.name
+            self.publisher.computed[name] += len(part.cells)
+            is_last = self.begun.issuperset(
+                cell.folder for unfinished in self.todo[name] for cell in unfinished.cells
+            )
+            whole = self.group.curves[name]
+            # Another job may have taken over some of its cells.
+            if is_last and not _unfinished(whole, self.store):
+                self.publisher.publish(whole)
 
-    def hand_in(self, asked: Asked) -> None:
-        """Show a complete curve, and finish its log; once."""
-        if asked.curve.name in self._handed_in:
-            return
-        self._handed_in.add(asked.curve.name)
-        with self.notes.of(asked):
-            self._hand_in(asked)
+    def _computed(self, shared: "Shared", parts: Sequence[RequestedCurve]) -> list[RequestedCurve]:
+        """Compute cells; returns those parts that did not fail."""
+        from xai_sweep.sweep.compute import compute
 
-    def _hand_in(self, asked: Asked) -> None:
-        cfg, name = self.group.cfg, asked.curve.name
-        rows = self._rows(asked)
-        places: dict[str, object] = {
-            "rows": self.store.root / "cells",
-            "pictures": self.store.root / FIGURES / name if cfg.pictures else None,
-        }
-        if name in self._open:
-            pictures = draw(self.store.root, name, cfg.strips) if cfg.pictures else {}
-            if cfg.side_by_side:
-                pictures |= draw_side_by_side(self.store.root)
-            cells = [self.store.cell(cell.folder).path for cell in asked.cells]
-            track(self._open[name], rows, pictures, cells)
-            _refuse_if_all_failed(rows, asked.curve.data)
-            tracker = self._open.pop(name)
-            tracker.finish()
-            places["log"] = tracker.location
-        show(rows)
-        say(cells=len(asked.cells), computed=self.computed[name], places=places)
-        _refuse_if_all_failed(rows, asked.curve.data)
-        self._forget(asked)
-
-    def _rows(self, asked: Asked) -> pd.DataFrame:
-        cells = [self.store.cell(cell.folder).path for cell in asked.cells]
-        return load_rows(cells, needed_columns(self.group.cfg.metric))
-
-    def _forget(self, asked: Asked) -> None:
-        """Remove earlier records of failures that no longer hold."""
-        forget(
-            self.store.root,
-            asked.curve.name,
-            asked.overrides,
-            lambda folder: self.store.cell(folder).manifest() is not None,
-        )
+        for observer in observers():
+            observer.computing([cell for part in parts for cell in part.cells])
+        try:
+            compute(shared, self.job.sweep, self.store, parts, force=self.group.cfg.force)
+        except Exception as error:
+            # A full disk is not the fault of one curve.
+            if len(parts) == 1 or isinstance(error, OSError):
+                self.log.add(error, *parts)
+                return []
+        else:
+            return list(parts)
+        # One of them spoils it for the others: one by one, each goes on from where it is.
+        complete: list[RequestedCurve] = []
+        for part in parts:
+            if not self.log.stopped:
+                with self.log.curves(part):
+                    compute(shared, self.job.sweep, self.store, [part])
+                    complete.append(part)
+        return complete
 
 
-def _refuse_if_all_failed(rows: pd.DataFrame, data: str) -> None:
-    if rows["error"].notna().all():
-        raise InputError("data", data, f"every image failed: {rows['error'].iloc[0]}")
+def _unfinished(
+    curve: RequestedCurve, store: Store, *, force: bool = False
+) -> list[RequestedCurve]:
+    """What has to be computed of a curve, in parts of the same metrics.
+
+    A complete cell that lacks a metric is computed with those that it has and those that are
+    wanted.
+
+    Raises:
+        InputError: a complete cell has a metric with other parameters.
+    """
+    found: dict[str, tuple[Entries, list[Cell]]] = {}
+    for cell in curve.cells:
+        folder = store.cell(cell.folder)
+        missing = None if force else folder.missing(curve.metrics)
+        if missing is None or missing:
+            metrics = folder.union(curve.metrics, force)
+            found.setdefault(digest(metrics), (metrics, []))[1].append(cell)
+    return [
+        (curve if metrics == curve.metrics else curve.measured_by(metrics)).only(cells)
+        for metrics, cells in found.values()
+    ]
+
+
+def _passes(parts: Iterable[RequestedCurve]) -> list[list[RequestedCurve]]:
+    """Parts that share a pass over the images: those of the same metrics."""
+    found: dict[str, list[RequestedCurve]] = {}
+    for part in parts:
+        found.setdefault(digest(part.metrics), []).append(part)
+    return list(found.values())

@@ -1,14 +1,15 @@
-"""Where a job stands in its sweep."""
+"""The place of a job in its sweep."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
-from xai_sweep.config.points import checked_choices
-from xai_sweep.sweep.packing import Overrides, root
+from xai_sweep.config.points import Overrides, checked_choices
+from xai_sweep.sweep.packing import root
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,9 @@ class Job:
         choices: the chosen entry of each group.
         sweep: the name of the multirun, or of the single run.
         output: the job's own folder.
-        overrides: what was asked for, as on the command line.
+        overrides: as on the command line.
         several: whether it is one of the jobs of a multirun.
+        options: Hydra's, as on the command line, if the configuration is one of the user's own.
     """
 
     choices: Mapping[str, str]
@@ -28,6 +30,7 @@ class Job:
     output: Path
     overrides: Overrides = ()
     several: bool = False
+    options: Overrides = ()
 
     @classmethod
     def from_hydra(cls) -> "Job":
@@ -46,4 +49,14 @@ class Job:
             output=output,
             overrides=overrides,
             several=several,
+            options=_options(hydra),
         )
+
+
+def _options(hydra: HydraConf) -> Overrides:
+    name = hydra.job.config_name
+    own = [each.path for each in hydra.runtime.config_sources if each.provider == "command-line"]
+    return (
+        *(() if name in (None, "config") else ("--config-name", str(name))),
+        *(("--config-dir", own[0]) if own else ()),
+    )

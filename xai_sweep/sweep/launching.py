@@ -69,10 +69,12 @@ def check_slurm(partition: str | None, jobs: int, tasks: int = 1) -> None:
     """
     launcher = "hydra/launcher"
     if shutil.which("sbatch") is None or shutil.which("srun") is None:
-        allowed = "sbatch and srun are not here; call from a machine that submits to a cluster"
+        allowed = (
+            "sbatch and srun are not found on PATH; call from a machine that submits to a cluster"
+        )
         raise InputError(launcher, "slurm", f"{allowed}, or choose {launcher}=local")
     if tasks != 1:
-        allowed = "must be 1, on one node; with trainer=ddp a job starts a process per device"
+        allowed = "must be 1, on one node; with trainer=devices a job starts a process per device"
         raise InputError("hydra.launcher.tasks_per_node", tasks, allowed)
     try:
         known = sorted(set(_answer("sinfo", "--all", "--noheader", "--format=%R").split()))

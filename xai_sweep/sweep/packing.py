@@ -10,18 +10,18 @@ from pathlib import Path
 
 from hydra.core.override_parser.types import Quote, QuotedString
 
+from xai_sweep.config.keys import SAME_CASES, SAME_NETWORK, Decides, keys
+from xai_sweep.config.plugins import split
+from xai_sweep.config.points import Overrides
 from xai_sweep.core.errors import InputError
-
-Overrides = tuple[str, ...]
+from xai_sweep.store.failures import failures
 
 SWEEPER = "hydra_plugins.xai_sweep_packing.PackingSweeper"
 
-# Keys that say where and how a sweep runs, and not what a point is.
-OF_THE_SWEEP = frozenset({"results", "on_error", "cells_per_job", "pack"})
-# Points that differ in these alone share the clean images' predictions and heatmaps.
-FREE = frozenset({"transform", "magnitude", "target", "region", "region_of"})
-# Points that differ in these too may share a job, because they share the model.
-FREE_IN_JOB = FREE | {"explainer", "data", "metric", "seed", "ranks"}
+# Keys of the sweep are no part of a point.
+SWEEP_KEYS = frozenset(keys(Decides.SWEEP))
+_SAME_CASES = frozenset(keys(*SAME_CASES))
+_SAME_NETWORK = frozenset(keys(*SAME_NETWORK))
 
 
 def jobs(
@@ -38,7 +38,7 @@ def jobs(
         points: the overrides of each point.
         limit: cells per job; None: a job per model, data and explainer, however many cells. A
             point of more cells is not split.
-        cells_of: how many cells a point has; asked only if there is a limit.
+        cells_of: how many cells a point has; called only if there is a limit.
     """
     if len(points) < 2:
         return list(points)
@@ -47,8 +47,8 @@ def jobs(
     models: dict[Overrides, dict[Overrides, list[Overrides]]] = {}
     for point in points:
         own = tuple(word for word in point if word not in shared)
-        groups = models.setdefault(without(FREE_IN_JOB, own), {})
-        groups.setdefault(without(FREE, own), []).append(own)
+        groups = models.setdefault(without(_SAME_NETWORK, own), {})
+        groups.setdefault(without(_SAME_CASES, own), []).append(own)
     packs: list[list[Overrides]] = []
     for groups in models.values():
         if limit is None:
@@ -63,7 +63,7 @@ def _common(points: Sequence[Overrides]) -> Overrides:
     everywhere = frozenset.intersection(*map(frozenset, points))
     differing = {root(word) for point in points for word in point if word not in everywhere}
     # An experiment may choose any entry, which an override of a value would then not fit.
-    safe = OF_THE_SWEEP if "experiment" in differing else None
+    safe = SWEEP_KEYS if "experiment" in differing else None
     return tuple(
         word
         for word in dict.fromkeys(points[0])
@@ -122,8 +122,36 @@ def check_retry(results: str, words: Iterable[str]) -> None:
     """
     if not Path(results).is_dir():
         raise InputError("results", results, "a results folder; there is no such folder")
-    for word in words:
-        if root(word) not in ("hydra", "on_error", "cells_per_job"):
+    _, overrides = split(words)
+    for word in overrides:
+        if root(word) not in ("hydra", "plugins", "on_error", "cells_per_job"):
             key, _, value = word.partition("=")
             allowed = "a retry takes only how jobs run: hydra/launcher=..., on_error, cells_per_job"
             raise InputError(key, value, allowed)
+
+
+def how_to_compose(results: str, words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The command line of a retry, on which recorded points mean what they meant.
+
+    Args:
+        results: a results folder.
+        words: of the user, which come first.
+
+    Returns:
+        Options of Hydra, and overrides.
+
+    Raises:
+        InputError: the failures are of several configurations, and the words choose none.
+    """
+    options, overrides = split(words)
+    failed = failures(results)
+    if not any(root(word) == "plugins" for word in overrides):
+        names = dict.fromkeys(name for each in failed for name in each.plugins)
+        overrides += [f"plugins=[{','.join(names)}]"] if names else []
+    chosen = {each.options for each in failed}
+    if options:
+        return [f"--{name}={value}" for name, value in options.items()], overrides
+    if len(chosen) > 1:
+        allowed = "holds failures of several configurations; choose one with --config-name"
+        raise InputError("results", results, allowed)
+    return [word for one in chosen for word in one], overrides

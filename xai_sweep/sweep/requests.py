@@ -1,4 +1,4 @@
-"""What points of the grid ask for: curves, and which of them share the clean images' heatmaps."""
+"""What points of the grid request: curves, and which of them share their cases."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -6,36 +6,43 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from xai_sweep.config import plugins
+from xai_sweep.config.building import build, plain, target
 from xai_sweep.config.cells import Cell, Curve, digest, make_curve
+from xai_sweep.config.keys import SAME_CASES, Decides, check, groups, keys
 from xai_sweep.config.points import Point
-from xai_sweep.config.root import build, check, plain
 from xai_sweep.core.errors import InputError
 from xai_sweep.data import ImageFile, ImageSet, fingerprint
+from xai_sweep.data.base import require_annotations
 from xai_sweep.explainers import Explainer
+from xai_sweep.metrics import Need
 from xai_sweep.models import ModelSource
 from xai_sweep.study.question import Change, Question
-from xai_sweep.sweep.packing import FREE, OF_THE_SWEEP, without
+from xai_sweep.sweep.packing import SWEEP_KEYS, without
 from xai_sweep.transforms import Transform
 
-Images = tuple[Sequence[ImageFile], str]
+Images = tuple[ImageSet, Sequence[ImageFile], str]
+Nodes = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
-    """A curve that was asked for.
+class RequestedCurve:
+    """A curve, and which of its cells are wanted with which metrics.
 
     Attributes:
         curve: the curve.
-        cells: those of its cells that were asked for.
-        transform: how images are changed; the cells say by how much.
-        question: what is asked about it.
+        cells: the cells.
+        metrics: the configuration of each metric, by the name of its entry.
+        transform: how images are changed; the cells hold the magnitudes.
+        question: how heatmaps are compared.
         choices: the chosen entry of each group.
-        overrides: of the points that ask for it.
+        overrides: of the points that request it.
         configs: the resolved configuration of each cell, by the cell's folder.
     """
 
     curve: Curve
     cells: tuple[Cell, ...]
+    metrics: Nodes
     transform: Transform
     question: Question
     choices: Mapping[str, str]
@@ -50,33 +57,44 @@ class Asked:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The resolved configuration, with every magnitude if several points ask for the curve."""
+        """The resolved configuration, with every magnitude if several points request the curve."""
         config = dict(self.configs[self.cells[0].folder])
         if len(self.overrides) > 1:
             magnitudes = [cell.magnitude for cell in self.cells]
             config["transform"] = {**config["transform"], self.curve.parameter: magnitudes}
         return config
 
-    def only(self, cells: Iterable[Cell]) -> "Asked":
+    def only(self, cells: Iterable[Cell]) -> "RequestedCurve":
         """The same with fewer cells."""
         return replace(self, cells=tuple(cells))
 
+    def measured_by(self, metrics: Nodes) -> "RequestedCurve":
+        """The same with other metrics."""
+        configs = {
+            folder: {**config, "metric": dict(metrics)} for folder, config in self.configs.items()
+        }
+        return replace(self, metrics=metrics, configs=configs)
 
-def together(parts: Sequence[Asked]) -> Asked:
-    """The cells that any of several points asks for, all of the same curve."""
-    cells = {cell.folder: cell for asked in parts for cell in asked.cells}
-    configs = {folder: config for asked in parts for folder, config in asked.configs.items()}
-    return replace(
+
+def merged(parts: Sequence[RequestedCurve]) -> RequestedCurve:
+    """The cells and metrics that any of several points requests, all of the same curve."""
+    if len(parts) == 1:
+        return parts[0]
+    cells = {cell.folder: cell for part in parts for cell in part.cells}
+    whole = replace(
         parts[0],
         cells=tuple(sorted(cells.values(), key=lambda cell: cell.magnitude)),
-        overrides=tuple(words for asked in parts for words in asked.overrides),
-        configs=configs,
+        overrides=tuple(words for part in parts for words in part.overrides),
+        configs={name: config for part in parts for name, config in part.configs.items()},
     )
+    metrics = {name: node for part in parts for name, node in part.metrics.items()}
+    same = all(part.metrics.keys() == metrics.keys() for part in parts)
+    return whole if same else whole.measured_by(metrics)
 
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Curves that differ in how images are changed, and share all the rest.
+    """Curves that differ in how images are changed and measured, and share their cases.
 
     Attributes:
         cfg: the configuration of one of them.
@@ -88,17 +106,17 @@ class Group:
     cfg: DictConfig
     files: Sequence[ImageFile]
     source: ModelSource
-    curves: dict[str, Asked]
+    curves: dict[str, RequestedCurve]
 
 
 @dataclass(frozen=True, eq=False)
 class _Parts:
-    """What a group consists of so far: every curve as its points ask for it."""
+    """A group while points are added: every curve as its points request it."""
 
     cfg: DictConfig
     files: Sequence[ImageFile]
     source: ModelSource
-    curves: dict[str, list[Asked]] = field(default_factory=dict)
+    curves: dict[str, list[RequestedCurve]] = field(default_factory=dict)
 
 
 class Groups:
@@ -118,7 +136,7 @@ class Groups:
                 parts.cfg,
                 parts.files,
                 parts.source,
-                {name: together(asked) for name, asked in parts.curves.items()},
+                {name: merged(curves) for name, curves in parts.curves.items()},
             )
             for parts in self._groups.values()
         ]
@@ -127,7 +145,7 @@ class Groups:
         """Sort in one point.
 
         Raises:
-            InputError: it asks for what cannot be done.
+            InputError: it requests what cannot be done.
         """
         cfg = point.cfg
         check(cfg)
@@ -135,74 +153,88 @@ class Groups:
         model, explainer, data = (digest(config[name]) for name in ("model", "explainer", "data"))
         if model not in self._sources:
             self._sources[model] = build(cfg.model)
-        transform, magnitudes = _transform(cfg)
         if explainer not in self._explainers:
             self._explainers[explainer] = build(cfg.explainer)
         if data not in self._images:
             images: ImageSet = build(cfg.data)
             found = images.files()
-            self._images[data] = found, fingerprint(found)
-        files, content = self._images[data]
+            self._images[data] = images, found, fingerprint(found)
+        images, files, content = self._images[data]
+        for name, node in cfg.metric.items():
+            if Need.ANNOTATION in target(node).needs:
+                require_annotations(images, str(name), point.choices["data"])
         source = self._sources[model]
-        asked = _asked(
-            point, config, source, self._explainers[explainer], transform, magnitudes, content
-        )
-        shared = digest({name: value for name, value in config.items() if name not in FREE})
-        group = self._groups.setdefault(shared, _Parts(cfg, files, source))
-        group.curves.setdefault(asked.curve.name, []).append(asked)
+        weights = source.identity() | self._explainers[explainer].identity()
+        curve = requested(point, config, weights=weights, data=content)
+        shared = {name: value for name, value in config.items() if name not in _FREE}
+        group = self._groups.setdefault(digest(shared), _Parts(cfg, files, source))
+        earlier = group.curves.setdefault(curve.curve.name, [])
+        for other in earlier:
+            _check_same(other.metrics, curve.metrics)
+        earlier.append(curve)
 
 
-def _asked(
+_FREE = frozenset(keys(*SAME_CASES)) | {"pack"}
+
+
+def requested(
     point: Point,
     config: Mapping[str, Any],
-    source: ModelSource,
-    explainer: Explainer,
-    transform: Transform,
-    magnitudes: tuple[float, ...],
-    data: str,
-) -> Asked:
+    *,
+    weights: Mapping[str, str] | None = None,
+    data: str = "",
+) -> RequestedCurve:
+    """The curve that a point requests.
+
+    Args:
+        point: the point.
+        config: its configuration, resolved.
+        weights: what decides the model's weights; None if they have not been read.
+        data: the fingerprint of the images; empty if they have not been read.
+
+    Raises:
+        InputError: the transform or what it is asked to do makes no sense.
+    """
     cfg = point.cfg
-    question = Question(
-        cfg.seed,
-        cfg.ranks,
-        cfg.target,
-        cfg.region,
-        _region_of(cfg.region_of, transform, magnitudes),
-    )
+    plugins.activate(config["plugins"])
+    transform, magnitudes = changed(cfg.transform)
+    region_of = _region_of(config["region_of"], transform, magnitudes)
+    if cfg.draws > 1 and not transform.is_random:
+        allowed = f"must be 1: transform={point.choices['transform']} draws nothing at random"
+        raise InputError("draws", cfg.draws, allowed)
     curve = make_curve(
         cfg,
         point.choices,
         parameter=transform.parameter.name,
-        weights=source.identity() | explainer.identity(),
+        region_of=region_of,
+        weights=weights or {},
         data=data,
-        region_of=question.region_of,
     )
     cells = tuple(Cell(curve, magnitude) for magnitude in magnitudes)
-    return Asked(
+    (metric,) = groups(Decides.COLUMNS)
+    return RequestedCurve(
         curve,
         cells,
+        config[metric],
         transform,
-        question,
+        Question(cfg.seed, cfg.ranks, cfg.target, cfg.region, region_of, cfg.draws),
         choices=point.choices,
-        overrides=(without(OF_THE_SWEEP, point.overrides),),
+        overrides=(without(SWEEP_KEYS, point.overrides),),
         configs=dict.fromkeys((cell.folder for cell in cells), config),
     )
 
 
-def _transform(cfg: DictConfig) -> tuple[Transform, tuple[float, ...]]:
-    from copy import deepcopy
+def changed(node: DictConfig) -> tuple[Transform, tuple[float, ...]]:
+    """A transform and its magnitudes, which stand beside its own parameters in its yaml.
 
-    from hydra.utils import get_class
-
-    node = deepcopy(cfg.transform)
-    parameter = get_class(node["_target_"]).parameter
-    from omegaconf import OmegaConf
-
-    given = OmegaConf.to_container(cfg.transform, resolve=True).get(parameter.name)
-    node = OmegaConf.create(OmegaConf.to_container(cfg.transform, resolve=True))
-    node.pop(parameter.name, None)
-    values = (parameter.neutral or 0.0,) if given is None else parameter.values(given)
-    return build(node), values
+    Raises:
+        InputError: naming the parameter.
+    """
+    parameter = target(node).parameter
+    given = plain(node).get(parameter.name, parameter.neutral)
+    if given is None:
+        raise InputError(f"transform.{parameter.name}", None, f"is needed [{parameter.unit}]")
+    return build(node, without=parameter.name), parameter.values(given)
 
 
 def _region_of(
@@ -214,5 +246,15 @@ def _region_of(
         return magnitudes
     try:
         return transform.parameter.values(value)
-    except InputError:
-        raise InputError("region_of", value, "must be own, all, or a list of numbers") from None
+    except InputError as error:
+        allowed = error.allowed.replace("must be", "must be own, all,", 1)
+        raise InputError("region_of", value, allowed) from None
+
+
+def _check_same(known: Nodes, wanted: Nodes) -> None:
+    """Refuse a metric that another point of the same curve configures in another way."""
+    for name in known.keys() & wanted.keys():
+        for key, value in wanted[name].items():
+            if known[name].get(key) != value:
+                allowed = f"another point of the same curve has {known[name].get(key)}"
+                raise InputError(f"metric.{name}.{key}", value, allowed)

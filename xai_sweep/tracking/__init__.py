@@ -1,6 +1,6 @@
-"""Where a run is told about: Weights & Biases, a csv file, or nowhere.
+"""Where a run is logged: Weights & Biases, a csv file, or nowhere.
 
-A logger is a value out of a yaml; `start` opens the tracker of one job. Trackers only ever tell:
+A logger is built from a yaml; `start` opens the tracker of one job. A tracker never fails a job:
 when W&B is down, slow or raises, a warning says so and the sweep goes on.
 """
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+from typing_extensions import override
 
 
 class Tracker(ABC):
@@ -14,7 +15,7 @@ class Tracker(ABC):
     @property
     @abstractmethod
     def location(self) -> str:
-        """Where a person finds it: a folder or an address; empty if nowhere."""
+        """A folder or an address; empty if nothing is kept."""
 
     @abstractmethod
     def config(self, config: Mapping[str, object]) -> None:
@@ -22,7 +23,10 @@ class Tracker(ABC):
 
     @abstractmethod
     def summary(self, table: pd.DataFrame) -> None:
-        """Keep a table with a row per magnitude, see `xai_sweep.results.summary`; call it once."""
+        """Keep a table of one question with a row per magnitude, see `xai_sweep.results.summary`.
+
+        Call it once.
+        """
 
     @abstractmethod
     def figure(self, name: str, path: Path) -> None:
@@ -30,7 +34,7 @@ class Tracker(ABC):
 
     @abstractmethod
     def rows(self, folders: Sequence[Path]) -> None:
-        """Keep the parquet files of these cells, if the logger was asked to."""
+        """Keep the parquet files of these cells, if the logger is configured to."""
 
     @abstractmethod
     def finish(self, exit_code: int = 0) -> None:
@@ -54,14 +58,15 @@ class Logger(ABC):
             folder: all of its files lie here; it is made, and belongs to this log alone.
             name: what the job computes, unless the logger has a name of its own.
             group: the sweep that it belongs to, likewise.
-            axes: where the job stands on each axis of the grid, e.g. ``{"model": "vgg16"}``.
+            axes: the job's value on each axis of the grid, e.g. ``{"model": "vgg16"}``.
         """
 
 
 @dataclass(frozen=True)
 class NoLogger(Logger):
-    """Nothing beside the results themselves."""
+    """Nothing is kept besides the results themselves."""
 
+    @override
     def start(
         self,
         folder: Path,
@@ -69,7 +74,6 @@ class NoLogger(Logger):
         group: str | None = None,
         axes: Mapping[str, str] | None = None,
     ) -> Tracker:
-        """Nothing to open."""
         return NullTracker()
 
 
@@ -77,21 +81,26 @@ class NullTracker(Tracker):
     """Keeps nothing."""
 
     @property
+    @override
     def location(self) -> str:
-        """Nowhere."""
         return ""
 
+    @override
     def config(self, config: Mapping[str, object]) -> None:
-        """Nothing."""
+        pass
 
+    @override
     def summary(self, table: pd.DataFrame) -> None:
-        """Nothing."""
+        pass
 
+    @override
     def figure(self, name: str, path: Path) -> None:
-        """Nothing."""
+        pass
 
+    @override
     def rows(self, folders: Sequence[Path]) -> None:
-        """Nothing."""
+        pass
 
+    @override
     def finish(self, exit_code: int = 0) -> None:
-        """Nothing."""
+        pass

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+from typing_extensions import override
 
 from xai_sweep.store.atomic import replacing, write_json
 from xai_sweep.tracking.base import Logger, Tracker
@@ -14,6 +15,7 @@ from xai_sweep.tracking.base import Logger, Tracker
 class Csv(Logger):
     """`summary.csv` and `config.json` in a folder of the job."""
 
+    @override
     def start(
         self,
         folder: Path,
@@ -21,36 +23,38 @@ class Csv(Logger):
         group: str | None = None,
         axes: Mapping[str, str] | None = None,
     ) -> Tracker:
-        """Make the folder."""
         folder.mkdir(parents=True, exist_ok=True)
         return CsvTracker(folder)
 
 
 class CsvTracker(Tracker):
-    """Two files that every spreadsheet and script reads; pictures lie with the results anyway."""
+    """Two files that every spreadsheet and script reads; pictures are with the results anyway."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     @property
+    @override
     def location(self) -> str:
-        """The folder."""
         return str(self._folder)
 
+    @override
     def config(self, config: Mapping[str, object]) -> None:
-        """`config.json`."""
         write_json(self._folder / "config.json", config)
 
+    @override
     def summary(self, table: pd.DataFrame) -> None:
-        """`summary.csv`."""
         with replacing(self._folder / "summary.csv") as file:
             table.to_csv(file, index=False)
 
+    @override
     def figure(self, name: str, path: Path) -> None:
-        """Nothing: the picture is a file already."""
+        pass  # the picture is a file already
 
+    @override
     def rows(self, folders: Sequence[Path]) -> None:
-        """Nothing: the rows are files already."""
+        pass  # the rows are files already
 
+    @override
     def finish(self, exit_code: int = 0) -> None:
-        """Nothing: every file is complete."""
+        pass  # every file is complete

@@ -1,7 +1,7 @@
-"""W&B is told by a process beside the sweep, so that nothing of it can stop or slow the sweep.
+"""Uploads to W&B run in a process beside the sweep, so that they can neither stop nor slow it.
 
 W&B's client waits without limit for a service process of its own, which may hang, die or find the
-disk full, and that one for the server. None of this happens in the process that computes.
+disk full, and which itself waits for the server. None of this happens in the process that computes.
 """
 
 import atexit
@@ -13,22 +13,22 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from xai_sweep.tracking.wandb_record import Record, is_up, run_file
+from xai_sweep.tracking.wandb_record import Record, is_uploaded, run_file
 
 EVERY_SECONDS = 60.0
 AT_EXIT_SECONDS = 5.0
 
 
 class Background:
-    """At most one process, which takes all runs that wait; a new one at most once a minute."""
+    """At most one process, which takes all waiting runs; a new one at most once a minute."""
 
     def __init__(self) -> None:
         self._waiting: list[Path] = []
         self._process: subprocess.Popen[bytes] | None = None
         self._started = -float("inf")
 
-    def tell(self, record: Path) -> None:
-        """Hand over the record of a job that is over; returns at once."""
+    def submit(self, record: Path) -> None:
+        """Take the record of a job that has ended; returns at once."""
         if not self._waiting and self._process is None:
             atexit.register(self.finish)
         self._waiting.append(record)
@@ -36,12 +36,12 @@ class Background:
             self._start()
 
     def finish(self, seconds: float = AT_EXIT_SECONDS) -> bool:
-        """Wait a few seconds for what is left, and say how to upload it if that is not enough.
+        """Wait a few seconds for what is left, and print how to upload it if that is not enough.
 
-        The process goes on after that, if the machine lets it.
+        The process continues after that, as long as the machine runs.
 
         Returns:
-            Whether W&B has all runs, or the disk has those that stay at home.
+            Whether all runs are uploaded, or written to disk if they are not to be uploaded.
         """
         deadline = time.monotonic() + seconds
         self._wait(deadline)
@@ -50,12 +50,12 @@ class Background:
                 self._start()
                 self._wait(deadline)
         left = self._left()
-        if asked := [path for path in left if (record := Record.read(path)) and record.upload]:
-            folders = sorted({str(path.parent) for path in asked})
+        if waiting := [path for path in left if (record := Record.read(path)) and record.upload]:
+            folders = sorted({str(path.parent) for path in waiting})
             where = folders if len(folders) < 3 else [os.path.commonpath(folders)]
             print(
-                f"W&B runs that are not up yet: {len(asked)}; what does not get there by itself, "
-                f"`xai-sweep wandb-sync {' '.join(where)}` uploads",
+                f"W&B runs not uploaded yet: {len(waiting)}; if they are not in a while, "
+                f"`xai-sweep wandb-sync {' '.join(where)}` uploads them",
                 file=sys.stderr,
             )
         return not left
@@ -91,7 +91,7 @@ class Background:
 
 def _settled(path: Path) -> bool:
     record = Record.read(path)
-    return record is None or (is_up(path) if record.upload else run_file(path) is not None)
+    return record is None or (is_uploaded(path) if record.upload else run_file(path) is not None)
 
 
 background = Background()

@@ -1,4 +1,4 @@
-"""Whether W&B can be told, found out without asking the user or waiting for a server."""
+"""Whether W&B can be used, determined without prompting the user or waiting for a server."""
 
 import configparser
 import logging
@@ -14,7 +14,7 @@ from urllib.request import Request, urlopen
 log = logging.getLogger(__name__)
 
 ANSWER_SECONDS = 10.0
-# Two names of one place; a login at either is a login.
+# Two names of the same server; a login at either is a login.
 _OFFICIAL = ("api.wandb.ai", "api.forge.coreweave.com")
 
 
@@ -28,7 +28,7 @@ def host() -> str:
 
 
 def _named_host() -> str | None:
-    """What the environment or `wandb login --host` says; W&B need not be loaded to know it."""
+    """The address in the environment or of `wandb login --host`, without importing W&B."""
     if url := os.environ.get("WANDB_BASE_URL"):
         return url
     folder = os.environ.get("WANDB_CONFIG_DIR", "~/.config/wandb")
@@ -41,7 +41,7 @@ def _named_host() -> str | None:
 
 
 def logged_in() -> bool:
-    """Whether W&B would find a key without asking."""
+    """Whether W&B would find a key without a prompt."""
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
     standard = [Path("~/.netrc").expanduser(), Path("~/_netrc").expanduser()]
@@ -58,18 +58,18 @@ def logged_in() -> bool:
 
 
 def trouble() -> str:
-    """Why the server, or the proxy before it, cannot be used now; empty if it answers."""
+    """Why the server, or the proxy in front of it, cannot be used now; empty if it answers."""
     url = f"{host()}/graphql"
-    question = Request(url, b'{"query":"{__typename}"}', {"Content-Type": "application/json"})
+    request = Request(url, b'{"query":"{__typename}"}', {"Content-Type": "application/json"})
     try:
-        with urlopen(question, timeout=ANSWER_SECONDS):
+        with urlopen(request, timeout=ANSWER_SECONDS):
             return ""
     except HTTPError as error:
-        # Who is not logged in, or asks this way, is refused; but it is there.
+        # The server refuses this request, so it is running.
         return f"{url} answers {error.code}" if error.code >= 500 else ""
     except OSError as error:
         reason = error.reason if isinstance(error, URLError) else error
-        # Python and W&B trust different certificates; W&B will say so itself if need be.
+        # Python and W&B trust different certificates; W&B itself reports a bad one.
         return "" if isinstance(reason, SSLError) else f"{url} does not answer: {reason}"
     except HTTPException as error:
         return f"{url} does not answer: {error or type(error).__name__}"

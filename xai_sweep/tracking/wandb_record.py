@@ -1,4 +1,4 @@
-"""All that W&B is to be told of a job, as a file that needs no W&B to be written."""
+"""Everything that W&B is to show of a job, as a file that is written without W&B."""
 
 import json
 import os
@@ -11,9 +11,9 @@ from typing import Any
 from xai_sweep.store.atomic import read_json, write_json
 
 RECORD = "wandb_run.json"
-KEPT = ".kept"  # what the names of kept parquet files end with
+KEPT = ".kept"  # suffix of kept parquet files
 MAGNITUDE = "magnitude"  # the x axis of every curve
-WANDB = "wandb"  # the folder beside it, named by W&B
+WANDB = "wandb"  # the folder beside the record, named by W&B
 COMPLETE = "complete.json"
 
 
@@ -22,15 +22,15 @@ class Record:
     """A W&B run before it is one; all values are plain JSON.
 
     Attributes:
-        id: of the run, so that uploading it twice is uploading it once.
+        id: of the run, so that a second upload replaces the first.
         project, name, group, tags, config: of the run.
-        upload: whether it goes up as soon as the job is over, or only when asked for.
+        upload: whether it is uploaded as soon as the job ends, or only by `xai-sweep wandb-sync`.
         host, pid: where the job runs.
         started, finished: seconds since 1970; `finished` is None as long as the job runs.
-        exit_code: likewise.
+        exit_code: None as long as the job runs.
         columns, lines: the table with a line per magnitude.
         figures: paths of pictures by name.
-        rows: the folder that holds the parquet files to send; None if none were asked for.
+        rows: the folder that holds the parquet files to send; None if none are to be sent.
     """
 
     id: str
@@ -66,15 +66,16 @@ class Record:
 
     @property
     def metrics(self) -> list[str]:
-        """The columns that hold numbers, but for the magnitude."""
+        """The columns behind the magnitude that hold numbers; those before it are settings."""
+        first = self.columns.index(MAGNITUDE) + 1 if MAGNITUDE in self.columns else 0
         return [
             name
             for at, name in enumerate(self.columns)
-            if name != MAGNITUDE and any(isinstance(line[at], int | float) for line in self.lines)
+            if at >= first and any(isinstance(line[at], int | float) for line in self.lines)
         ]
 
     def ended(self) -> bool | None:
-        """Whether the job is over; None if it runs, or was killed, where nobody here can see."""
+        """Whether the job has ended; None if it runs, or was killed, on another machine."""
         if self.exit_code is not None:
             return True
         if self.host != socket.gethostname():
@@ -89,23 +90,23 @@ class Record:
 
 
 def plain(values: Mapping[str, object]) -> dict[str, Any]:
-    """As JSON knows it; what it does not know becomes text."""
+    """Values as JSON has them; anything else becomes text."""
     return dict(json.loads(json.dumps(values, default=str)))
 
 
 def metric_key(transform: str, metric: str) -> str:
-    """What a column of the summary is called in W&B: below the transform, whatever its keys."""
+    """The name of a summary's column in W&B: below the transform, whatever its parameters."""
     return f"{transform.partition('(')[0]}/{metric}"
 
 
 def run_file(path: Path) -> Path | None:
-    """The complete W&B file that was made of a record; None if there is none yet."""
+    """The complete W&B file made from a record; None if there is none yet."""
     folder = path.parent / WANDB
     file = next(folder.glob("offline-run-*/run-*.wandb"), None)
     return file if (folder / COMPLETE).exists() else None
 
 
-def is_up(path: Path) -> bool:
+def is_uploaded(path: Path) -> bool:
     """Whether W&B has confirmed the run; the marker is its own."""
     file = run_file(path)
     return file is not None and file.with_name(f"{file.name}.synced").exists()

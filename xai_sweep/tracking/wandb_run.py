@@ -1,4 +1,4 @@
-"""A Weights & Biases run per job, told by a process beside the sweep."""
+"""A Weights & Biases run per job, uploaded by a process beside the sweep."""
 
 import logging
 import os
@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import numpy as np
 import pandas as pd
+from typing_extensions import override
 
 from xai_sweep.core.errors import InputError
 from xai_sweep.tracking.base import Logger, NullTracker, Tracker
@@ -32,8 +33,8 @@ class Wandb(Logger):
 
     Attributes:
         project: name of the W&B project.
-        mode: `auto` uploads if the user is logged in. The environment variable `WANDB_MODE` has
-            the last word.
+        mode: `auto` uploads if the user is logged in. The environment variable `WANDB_MODE` takes
+            precedence.
         images: send pictures too.
         artifact: send the parquet files too.
         name, group: of the run; W&B makes up a name if there is none.
@@ -55,6 +56,7 @@ class Wandb(Logger):
         if self.mode not in MODES:
             raise InputError("logger.mode", self.mode, f"one of {', '.join(MODES)}")
 
+    @override
     def start(
         self,
         folder: Path,
@@ -90,7 +92,7 @@ class Wandb(Logger):
 
 
 class WandbTracker(Tracker):
-    """Writes down what W&B is to be told; a process beside this one tells it."""
+    """Writes a record of the job; a process beside this one uploads it."""
 
     def __init__(self, record: Record, folder: Path, *, images: bool, artifact: bool) -> None:
         self._record, self._folder = record, folder
@@ -98,19 +100,22 @@ class WandbTracker(Tracker):
         self._write()
 
     @property
+    @override
     def location(self) -> str:
-        """The folder of the record, and of the offline run that is made of it."""
         return str(self._folder)
 
+    @override
     def config(self, config: Mapping[str, object]) -> None:
-        """The run's config, beside `axes`."""
         with _kept_going("keep the configuration"):
             self._record.config = plain(config) | self._record.config
         self._write()
 
+    @override
     def summary(self, table: pd.DataFrame) -> None:
-        """A history with the magnitude as x axis, `metric/magnitude` in the summary, a table."""
         with _kept_going("keep the summary"):
+            if "question" in table and len(table):
+                (question,) = table["question"].unique()  # others must not share its averages
+                self._record.config["question"] = str(question)
             self._record.columns = [str(name) for name in table.columns]
             # W&B knows None, and not the missing values of pandas.
             cells = table.sort_values("magnitude").astype(object).where(table.notna(), None)
@@ -119,27 +124,28 @@ class WandbTracker(Tracker):
                 for line in cells.itertuples(index=False)
             ]
 
+    @override
     def figure(self, name: str, path: Path) -> None:
-        """A picture under this name."""
         if self._images:
             self._record.figures[name] = str(path.absolute())
 
+    @override
     def rows(self, folders: Sequence[Path]) -> None:
-        """An artifact, if asked for: as hard links, which cost no space and outlive compacting."""
         if not self._artifact:
             return
         with _kept_going("keep the rows"):
+            # Hard links cost no space and outlive compaction.
             kept = self._folder / "rows"
             shutil.rmtree(kept, ignore_errors=True)
             for folder in folders:
                 (kept / folder.name).mkdir(parents=True, exist_ok=True)
                 for shard in folder.glob("*.parquet"):
-                    # Whoever reads results/**/*.parquet must not find the rows twice.
+                    # A reader of results/**/*.parquet must not find the rows twice.
                     _link(shard, kept / folder.name / f"{shard.name}{KEPT}")
             self._record.rows = str(kept.absolute())
 
+    @override
     def finish(self, exit_code: int = 0) -> None:
-        """Hand over to the process that tells W&B, without waiting for it."""
         self._record.exit_code, self._record.finished = exit_code, time.time()
         with _kept_going("keep the run"):
             try:
@@ -148,9 +154,9 @@ class WandbTracker(Tracker):
                 full, self._folder = self._folder, Path(tempfile.mkdtemp(prefix="xai_sweep-"))
                 self._record.write(self._folder)
                 with suppress(OSError):
-                    (full / RECORD).unlink()  # it says that the job still runs
+                    (full / RECORD).unlink()  # it describes a job that still runs
                 log.warning("W&B run kept in %s: %s", self._folder, error)
-            background.tell(self._folder / RECORD)
+            background.submit(self._folder / RECORD)
 
     def _write(self) -> None:
         with _kept_going("keep the run"):
@@ -167,7 +173,7 @@ def _link(source: Path, target: Path) -> None:
 
 @contextmanager
 def _kept_going(what: str) -> Iterator[None]:
-    """Whatever goes wrong inside becomes a warning: a log must not cost a job its rows."""
+    """Turn any error into a warning: logging must not cost a job its rows."""
     try:
         yield
     except Exception as error:

@@ -1,4 +1,4 @@
-"""`xai-sweep wandb-sync`: upload what W&B does not have yet; again as often as one likes."""
+"""`xai-sweep wandb-sync`: upload the runs that W&B does not have yet; it can be repeated."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -9,25 +9,25 @@ from rich.table import Table
 
 from xai_sweep.core.errors import InputError
 from xai_sweep.tracking.wandb_login import host, logged_in
-from xai_sweep.tracking.wandb_record import RECORD, Record, is_up
+from xai_sweep.tracking.wandb_record import RECORD, Record, is_uploaded
 from xai_sweep.tracking.wandb_upload import contained, upload
 
-UP_BEFORE = "up before"
+UP_BEFORE = "uploaded before"
 UP = "uploaded"
 
 
 def wandb_sync(folders: Sequence[Path], *, unfinished: bool = False) -> int:
-    """Upload the runs of all jobs below some folders, and print what went up and what did not.
+    """Upload the runs of all jobs below some folders, and print which were uploaded.
 
     Args:
         folders: results folders, or any that jobs wrote to.
-        unfinished: also runs of jobs that may still go on elsewhere; they are marked as failed.
+        unfinished: also runs of jobs that may still run elsewhere; they are marked as failed.
 
     Returns:
-        How many could not be uploaded; jobs that go on do not count.
+        How many could not be uploaded; running jobs do not count.
 
     Raises:
-        InputError: no such runs, or nobody is logged in.
+        InputError: no such runs, or the user is not logged in.
     """
     records: dict[Path, Record] = {}
     for folder in folders:
@@ -41,7 +41,7 @@ def wandb_sync(folders: Sequence[Path], *, unfinished: bool = False) -> int:
     state: dict[Path, str] = {}
     for path, record in records.items():
         ended = record.ended()
-        if is_up(path):
+        if is_uploaded(path):
             state[path] = UP_BEFORE
         elif ended is False:
             state[path] = "still running"
@@ -51,11 +51,11 @@ def wandb_sync(folders: Sequence[Path], *, unfinished: bool = False) -> int:
     with contained():
         left = upload(waiting)
     state |= {path: left.get(path, UP) for path in waiting}
-    _show(records, state)
+    _print(records, state)
     return len(left)
 
 
-def _show(records: dict[Path, Record], state: dict[Path, str]) -> None:
+def _print(records: dict[Path, Record], state: dict[Path, str]) -> None:
     table = Table(title=host())
     for name in ("sweep", "run", "state"):
         table.add_column(name, overflow="fold")
@@ -66,4 +66,4 @@ def _show(records: dict[Path, Record], state: dict[Path, str]) -> None:
         Console().print(table)
     counts = Counter(state.values())
     other = len(records) - counts[UP] - counts[UP_BEFORE]
-    print(f"{counts[UP]} uploaded, {counts[UP_BEFORE]} were up before, {other} are not up")
+    print(f"{counts[UP]} uploaded, {counts[UP_BEFORE]} uploaded before, {other} not uploaded")

@@ -25,7 +25,7 @@ from xai_sweep.tracking.wandb_record import (
     MAGNITUDE,
     WANDB,
     Record,
-    is_up,
+    is_uploaded,
     metric_key,
     run_file,
 )
@@ -33,11 +33,11 @@ from xai_sweep.tracking.wandb_record import (
 if TYPE_CHECKING:
     from wandb import Run
 
-CHUNK = 16  # runs that are written, and then sent, together
+CHUNK = 16  # runs that are written and then sent together
 WRITE_SECONDS, SYNC_SECONDS = 120.0, 600.0
-KILLED = 137  # as a shell says it of SIGKILL
+KILLED = 137  # exit code of a shell whose command got SIGKILL
 
-# `wandb sync` tries for ever; its limit is its own, should this process be killed first.
+# `wandb sync` retries for ever; it limits itself, in case this process is killed first.
 _SYNC = """
 import runpy, signal, sys
 signal.alarm({})
@@ -47,26 +47,26 @@ runpy.run_module("wandb", run_name="__main__")
 
 
 def upload(records: Sequence[Path], seconds: float = SYNC_SECONDS) -> dict[Path, str]:
-    """Write and send all that is not up; after a chunk that the server does not take, only write.
+    """Write and send runs that are not uploaded; after a chunk that the server refuses, only write.
 
     Returns:
-        Those that are not up now, with the reason.
+        Those that are not uploaded now, with the reason.
     """
     left: dict[Path, str] = {}
     reason = ""
-    for chunk in _chunks([path for path in records if not is_up(path)]):
+    for chunk in _chunks([path for path in records if not is_uploaded(path)]):
         with _locked(chunk) as mine:
-            left |= dict.fromkeys(set(chunk) - set(mine), "another process is at it")
+            left |= dict.fromkeys(set(chunk) - set(mine), "another process uploads it")
             unwritten = _write_all(mine)
             written = [path for path in mine if path not in unwritten]
             if written:
                 reason = reason or trouble() or _send(written, seconds)
-            left |= unwritten | {path: reason for path in written if not is_up(path)}
+            left |= unwritten | {path: reason for path in written if not is_uploaded(path)}
     return left
 
 
 def write(records: Sequence[Path]) -> None:
-    """Make the offline run of each record that has none; it is there completely or not at all."""
+    """Make the offline run of each record that has none, completely or not at all."""
     for chunk in _chunks(records):
         with _locked(chunk) as mine:
             _write_all(mine)
@@ -78,7 +78,7 @@ def _chunks(records: Sequence[Path]) -> Iterator[Sequence[Path]]:
 
 @contextmanager
 def _locked(records: Sequence[Path]) -> Iterator[Sequence[Path]]:
-    """Those of the records that no other process is at; the lock dies with this process."""
+    """The records that no other process is uploading; the lock ends with this process."""
     with ExitStack() as files:
         mine = []
         for path in records:
@@ -116,7 +116,7 @@ def _write_all(records: Sequence[Path]) -> dict[Path, str]:
     for path in waiting:
         try:
             if path not in unwritten:
-                # A disk that had no room for the end of the run has none for this file either.
+                # If the disk had no room for the end of the run, this fails as well.
                 write_json(path.parent / WANDB / COMPLETE, {})
         except OSError as error:
             unwritten[path] = str(error)
@@ -145,7 +145,7 @@ def _write(path: Path) -> None:
             silent=True,
             console="off",
             symlink=False,
-            # Nothing of the machine, its user or the code leaves it.
+            # Nothing about the machine, its user or the code is sent.
             disable_git=True,
             host="",
             x_disable_machine_info=True,
@@ -189,7 +189,7 @@ def _log_summary(run: "Run", record: Record) -> None:
 
 
 def _send(records: Sequence[Path], seconds: float) -> str:
-    """Why some did not go up; empty if all did."""
+    """Why some were not uploaded; empty if all were."""
     folders = [str(file.parent) for path in records if (file := run_file(path))]
     command = [sys.executable, "-P", "-c", _SYNC.format(math.ceil(seconds) + 5), *folders]
     try:
@@ -197,20 +197,20 @@ def _send(records: Sequence[Path], seconds: float) -> str:
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds
         )
     except subprocess.TimeoutExpired:
-        return f"the server did not take it within {seconds:g} s"
-    said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-    if all(is_up(path) for path in records):
+        return f"the server did not accept it within {seconds:g} s"
+    printed = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+    if all(is_uploaded(path) for path in records):
         return ""
-    return said[-1] if said else f"wandb sync ended with {done.returncode}"
+    return printed[-1] if printed else f"wandb sync ended with {done.returncode}"
 
 
 @contextmanager
 def contained() -> Iterator[None]:
-    """W&B inside leaves nothing in the user's folders, and reports its own errors to nobody."""
+    """Inside, W&B writes nothing into the user's folders and sends no error reports."""
     folders = ("WANDB_DIR", "WANDB_CACHE_DIR", "WANDB_DATA_DIR")
     quiet = {"WANDB_SILENT": "true", "WANDB_ERROR_REPORTING": "false"}
     before = {name: os.environ.get(name) for name in (*folders, *quiet, "WANDB_MODE")}
-    os.environ.pop("WANDB_MODE", None)  # it is for jobs; whoever is here wants to write or send
+    os.environ.pop("WANDB_MODE", None)  # it is meant for jobs, not for uploading
     try:
         with tempfile.TemporaryDirectory() as folder:
             os.environ |= dict.fromkeys(folders, folder) | quiet
@@ -223,7 +223,7 @@ def contained() -> Iterator[None]:
 
 
 def main() -> None:
-    """Tell W&B of the records named on stdin, as the last in the queue and for a limited time."""
+    """Upload the records named on stdin, at low priority and for a limited time."""
     os.nice(10)
     signal.alarm(math.ceil(WRITE_SECONDS + SYNC_SECONDS))
     records = [path for line in sys.stdin.read().splitlines() if (path := Path(line)).exists()]

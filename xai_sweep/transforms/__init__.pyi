@@ -1,10 +1,17 @@
+from .base import Apply as Apply
 from .base import Counterpart as Counterpart
 from .base import Geometric as Geometric
 from .base import Parameter as Parameter
 from .base import Photometric as Photometric
 from .base import Transform as Transform
 from .geometric.rotation import Rotation as Rotation
+from .geometric.zoom import Zoom as Zoom
 from .motion import STILL as STILL
+from .motion import Grid as Grid
 from .motion import Motion as Motion
+from .motion import Warp as Warp
+from .photometric.brightness import Brightness as Brightness
 from .photometric.gaussian_noise import GaussianNoise as GaussianNoise
 from .photometric.identity import Identity as Identity
+from .target.other_class import OtherClass as OtherClass
+from .weights.randomised_weights import RandomisedWeights as RandomisedWeights

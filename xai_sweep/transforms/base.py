@@ -5,6 +5,7 @@ counterparts of cases. It knows nothing of metrics.
 """
 
 import math
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from xai_sweep.core.parameters import Declared
 from xai_sweep.models.classifier import Normalisation
 from xai_sweep.study.case import Case, images, seeds
 from xai_sweep.study.subject import Subject
-from xai_sweep.transforms.motion import STILL, Motion, Warp, resample
+from xai_sweep.transforms.motion import STILL, Grid, Motion, Warp
 
 
 @dataclass(frozen=True)
@@ -34,13 +35,17 @@ class Parameter:
         unit: as written on an axis.
         neutral: the value that changes nothing; None if every value changes something.
         minimum, maximum: bounds, included.
+        above: a lower bound that is not itself allowed.
+        is_whole: whether only whole numbers are allowed.
     """
 
     name: str
     unit: str
-    neutral: float | None = 0.0
-    minimum: float = -math.inf
-    maximum: float = math.inf
+    neutral: float | int | None = 0
+    minimum: float | int = -math.inf
+    maximum: float | int = math.inf
+    above: float | int = -math.inf
+    is_whole: bool = False
 
     def values(self, given: Any) -> tuple[float, ...]:
         """A number, or a list of numbers, as ascending magnitudes without repeats.
@@ -51,23 +56,31 @@ class Parameter:
         key = f"transform.{self.name}"
         several = isinstance(given, Iterable) and not isinstance(given, str)
         numbers = list(given) if several else [given]
-        for number in numbers:
-            is_number = isinstance(number, Real) and not isinstance(number, bool)
-            if (
-                not is_number
-                or not math.isfinite(number)
-                or not self.minimum <= number <= self.maximum
-            ):
-                allowed = f"must be a number{self._bounds()}, or a list of them [{self.unit}]"
-                raise InputError(key, given, allowed)
+        if not all(self._allows(number) for number in numbers):
+            allowed = f"must be {self._in_words()}, or a list of them [{self.unit}]"
+            raise InputError(key, given, allowed)
         if not numbers:
             raise InputError(key, given, f"must hold at least one number [{self.unit}]")
         return tuple(sorted({float(number) for number in numbers}))
 
-    def _bounds(self) -> str:
-        least = f" of at least {self.minimum:g}" if self.minimum > -math.inf else ""
-        most = f" of at most {self.maximum:g}" if self.maximum < math.inf else ""
-        return f"{least} and{most}" if least and most else least or most
+    def _allows(self, number: Any) -> bool:
+        if isinstance(number, bool) or not isinstance(number, Real):
+            return False
+        # NaN, infinity and a whole number too large for a float are all beyond these bounds.
+        if not -sys.float_info.max <= number <= sys.float_info.max:  # type: ignore[operator]
+            return False
+        value = float(number)
+        is_within = self.above < value and self.minimum <= value <= self.maximum
+        return is_within and (value.is_integer() or not self.is_whole)
+
+    def _in_words(self) -> str:
+        bounds = [
+            f"above {self.above:g}" if self.above > -math.inf else "",
+            f"of at least {self.minimum:g}" if self.minimum > -math.inf else "",
+            f"of at most {self.maximum:g}" if self.maximum < math.inf else "",
+        ]
+        kind = "a whole number" if self.is_whole else "a number"
+        return f"{kind} {' and '.join(filter(None, bounds))}".rstrip()
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,7 +177,7 @@ class Geometric(Transform):
     A subclass writes `sources` and gets everything else.
 
     Attributes:
-        fill: what fills the places without a source: ``mean``, the mean colour of the model's
+        fill: what fills pixels without a source: ``mean``, the mean colour of the model's
             normalisation; ``edge``, the nearest pixel of the image; ``reflect``, the image mirrored
             at its outermost pixels; ``constant``, the grey level ``fill_value``.
         fill_value: grey level in [0, 1], for ``fill=constant``.
@@ -182,17 +195,18 @@ class Geometric(Transform):
         Args:
             magnitudes: one per image, in native units.
             size: height and width.
-            inverse: of the inverse motion.
+            inverse: whether to give the sources of the inverse motion.
 
         Returns:
-            (x, y) in units of half the frame, (0, 0) its centre, as `grid_sample` takes them; on
-            the device of the magnitudes.
+            (x, y) in units of half the frame, (0, 0) its centre, as `grid_sample` takes them, on
+            the magnitudes' device. Each image's depend on its own magnitude alone.
         """
 
     @override
     def motion(self, magnitudes: Float64[Tensor, " b"], size: tuple[int, int]) -> Warp:
         return Warp(
-            self.sources(magnitudes, size), lambda: self.sources(magnitudes, size, inverse=True)
+            Grid(self.sources(magnitudes, size)),
+            lambda: Grid(self.sources(magnitudes, size, inverse=True)),
         )
 
     @override
@@ -201,7 +215,8 @@ class Geometric(Transform):
 
         def apply(cases: Sequence[Case], magnitudes: Tensor, draw: int) -> Counterpart:
             clean = images(cases)
-            motion = self.motion(magnitudes, (clean.shape[-2], clean.shape[-1]))
+            size = (clean.shape[-2], clean.shape[-1])
+            motion = self.motion(magnitudes.to(clean.device), size)
             return Counterpart(self._filled(clean, motion, space), motion)
 
         return apply
@@ -209,24 +224,11 @@ class Geometric(Transform):
     def _filled(
         self, clean: Float[Tensor, "b c h w"], motion: Warp, space: Normalisation
     ) -> Float[Tensor, "b c h w"]:
-        if self.fill in ("edge", "reflect"):
-            return resample(clean, _folded(motion.sources, reflect=self.fill == "reflect"))
+        if self.fill == "edge" or self.fill == "reflect":
+            return motion.grid.resample(clean, self.fill)
         moved = motion.move(clean)  # filled with 0, which is the mean colour
         if self.fill == "constant":
             level = space.to_normalised(clean.new_full((len(space.mean), 1, 1), self.fill_value))
             covered = motion.move(torch.ones_like(clean[:, :1]))
             return level.lerp(moved, covered)
         return moved
-
-
-def _folded(sources: Float32[Tensor, "b h w 2"], *, reflect: bool) -> Float32[Tensor, "b h w 2"]:
-    """Sources brought into the frame: the nearest pixel, or the mirror image at the outermost."""
-    height, width = sources.shape[1:3]
-    size = sources.new_tensor([width, height])
-    last = (size - 1) / size  # the outermost pixels' centres
-    if reflect:
-        period = 4 * last
-        distance = (sources + last).remainder(torch.where(last > 0, period, 1))
-        folded = torch.where(distance > 2 * last, period - distance, distance) - last
-        return torch.where(last > 0, folded, 0)
-    return torch.maximum(torch.minimum(sources, last), -last)

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from xai_sweep.transforms.motion import STILL, Motion
+from xai_sweep.transforms.motion import Motion, Still
 
 # A pixel counts as filled if more than this share of it is fill; rounding is far below.
 _FILL = 1e-4
@@ -21,7 +21,7 @@ def valid_region(
         region: ``mask``, all pixels without fill; ``rectangle``, the largest centred rectangle of
             the image's aspect ratio inside them, as the thesis crops; ``none``, every pixel.
     """
-    if region == "none" or motion is STILL:
+    if region == "none" or isinstance(motion, Still):
         return ones[:, 0].bool()
     mask = unfilled(motion.move(ones))
     return largest_rectangle(mask) if region == "rectangle" else mask
@@ -29,7 +29,7 @@ def valid_region(
 
 def there_and_back_region(motion: Motion, ones: Float[Tensor, "b 1 h w"]) -> Bool[Tensor, "b h w"]:
     """The pixels that come home unfilled when an image is moved and moved back."""
-    if motion is STILL:
+    if isinstance(motion, Still):
         return ones[:, 0].bool()
     return unfilled(motion.move_back(unfilled(motion.move(ones)).to(ones)[:, None]))
 

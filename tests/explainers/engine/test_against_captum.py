@@ -27,9 +27,9 @@ from captum.attr._utils.lrp_rules import (
     IdentityRule,
     PropagationRule,
 )
+from relevance import heatmaps
 from torch import Tensor, nn
 
-from xai_sweep.explainers import LRP
 from xai_sweep.models import Classifier
 
 TARGETS = torch.tensor([[3], [7]])
@@ -124,7 +124,7 @@ CASES: dict[str, tuple[Choose, list[dict[str, object]]]] = {
 def test_a_rule_gives_the_maps_of_captum(case: str, images: Tensor) -> None:
     choose, rules = CASES[case]
     module = vgg("vgg16", bias=0.0 if case == "gamma" else 0.1)
-    ours = LRP(rules=rules).bind(Classifier(module))(images, TARGETS)
+    ours = heatmaps(Classifier(module), images, TARGETS, rules=rules)
     assert_same(ours[:, 0], captum_maps(module, choose, images, TARGETS[:, 0]))
 
 
@@ -137,5 +137,5 @@ def test_identity_in_batchnorms(images: Tensor) -> None:
 
     module = vgg("vgg16_bn")
     rules = [{"op": ["conv", "linear"], "rule": "epsilon", "epsilon": 0.1}, EPSILON]
-    bound = LRP(rules=rules, batchnorm="identity").bind(Classifier(module))
-    assert_same(bound(images, TARGETS)[:, 0], captum_maps(module, choose, images, TARGETS[:, 0]))
+    ours = heatmaps(Classifier(module), images, TARGETS, rules=rules, batchnorm="identity")
+    assert_same(ours[:, 0], captum_maps(module, choose, images, TARGETS[:, 0]))

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 import torchvision
+from relevance import heatmaps
 from torch import Tensor, nn
 from zennit.attribution import Gradient
 from zennit.canonizers import SequentialMergeBatchNorm
@@ -18,7 +19,7 @@ from zennit.composites import (
 from zennit.core import Composite
 from zennit.torchvision import ResNetBottleneckCanonizer
 
-from xai_sweep.explainers import LRP
+from xai_sweep.config.presets import preset
 from xai_sweep.models import Classifier
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -66,21 +67,22 @@ def images() -> Tensor:
     return LOW + pixels * (HIGH - LOW)
 
 
-def zennit_maps(module: nn.Module, preset: str, images: Tensor, targets: Tensor) -> Tensor:
+def zennit_maps(module: nn.Module, name: str, images: Tensor, targets: Tensor) -> Tensor:
     """One map per image, relevance starts as the target's logit."""
-    composite = COMPOSITES[preset](canonizers=[Merge(), ResNetBottleneckCanonizer()])
+    composite = COMPOSITES[name](canonizers=[Merge(), ResNetBottleneckCanonizer()])
     chosen = torch.nn.functional.one_hot(targets, 10)
     attributor = Gradient(module, composite, attr_output=lambda logits: logits * chosen)
     _, relevance = attributor(images.clone())
     return relevance.detach().sum(dim=1)
 
 
-@pytest.mark.parametrize("preset", COMPOSITES)
+@pytest.mark.parametrize("name", COMPOSITES)
 def test_a_preset_gives_the_maps_of_its_composite(
-    preset: str, module: nn.Module, images: Tensor
+    name: str, module: nn.Module, images: Tensor
 ) -> None:
-    ours = LRP(rules=preset).bind(Classifier(module, mean=MEAN, std=STD))(images, TARGETS)[:, 0]
-    theirs = zennit_maps(module, preset, images, TARGETS[:, 0])
+    classifier = Classifier(module, mean=MEAN, std=STD)
+    ours = heatmaps(classifier, images, TARGETS, rules=preset(name))[:, 0]
+    theirs = zennit_maps(module, name, images, TARGETS[:, 0])
     largest = theirs.abs().amax(dim=(1, 2))
     assert (largest > 0).all()
     assert ((ours - theirs).abs().amax(dim=(1, 2)) / largest).max() < 1e-9

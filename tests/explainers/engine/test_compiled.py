@@ -2,8 +2,9 @@
 
 import torch
 from networks import network
+from relevance import propagation, relevance, shares
 
-from xai_sweep.explainers import LRP
+from xai_sweep.explainers.relevance.engine import Compiled
 from xai_sweep.models import Classifier
 
 
@@ -11,10 +12,13 @@ def test_a_compiled_propagation_is_the_propagation() -> None:
     classifier = Classifier(network("in_place"))
     images = torch.randn(3, 3, 24, 24, generator=torch.Generator().manual_seed(0))
     targets = torch.tensor([[0, 3], [1, 2], [4, 0]])
-    maps, accounts = LRP().bind(classifier).accounted(images, targets)
-    # Three images by two at once: one full batch, and a rest that is filled up.
-    compiled, of_compiled = LRP(compile=2).bind(classifier).accounted(images, targets)
-    assert maps.abs().amax() > 0
-    torch.testing.assert_close(compiled, maps, rtol=1e-4, atol=1e-5 * float(maps.abs().amax()))
-    for name, values in accounts.items():
+    expected = relevance(classifier, images, targets)
+    # Three images by two at once: one full batch, and one that is filled up.
+    compiled = Compiled(propagation(classifier, images), batch=2, accounts=True)
+    found = compiled(images, targets)
+    largest = float(expected.maps.abs().amax())
+    assert largest > 0
+    torch.testing.assert_close(found.maps, expected.maps, rtol=1e-4, atol=1e-5 * largest)
+    of_compiled = shares(found)
+    for name, values in shares(expected).items():
         torch.testing.assert_close(of_compiled[name], values, rtol=1e-4, atol=1e-5)

@@ -8,15 +8,16 @@ import networks
 import pytest
 import torch
 import torchvision
+from relevance import heatmaps, relevance, shares
 from torch import Tensor, nn
 
-from xai_sweep.explainers import LRP
+from xai_sweep.config.presets import preset
 from xai_sweep.models import Classifier
 
 # In these LRP-0 is input times gradient, so the bias' part has a closed form.
 RECTIFIED = ("plain", "functional", "in_place", "resnet18", "squeezenet1_0", "shufflenet_v2_x0_5")
 GATED = ("gated", "mobilenet_v3_small")
-RULES: dict[str, str | Sequence[Mapping[str, Any]]] = {
+RULES: dict[str, Sequence[Mapping[str, Any]]] = {
     "zero": [{"rule": "zero"}],
     "gamma": [{"rule": "gamma", "gamma": 0.25}],
     "strong gamma": [{"rule": "gamma", "gamma": 5.0}],
@@ -26,8 +27,8 @@ LOSSY = RULES | {
     "relative epsilon": [{"rule": "epsilon", "epsilon": 0.25, "relative": True}],
     "without bias": [{"rule": "epsilon", "epsilon": 0.25, "relative": True, "bias": False}],
     "alpha-beta": [{"rule": "alpha_beta", "op": "conv"}, {"rule": "epsilon"}],
-    "epsilon_gamma_box": "epsilon_gamma_box",
-    "epsilon_plus_flat": "epsilon_plus_flat",
+    "epsilon_gamma_box": preset("epsilon_gamma_box"),
+    "epsilon_plus_flat": preset("epsilon_plus_flat"),
 }
 
 
@@ -68,7 +69,7 @@ def largest_two(net: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
 def test_without_biases_all_arrives(name: str, rules: Sequence[Mapping[str, Any]]) -> None:
     net, images = network(name, biases=False), some_images(name)
     targets, logits = largest_two(net, images)
-    arrived = LRP(rules=rules).bind(Classifier(net))(images, targets).sum(dim=(2, 3))
+    arrived = heatmaps(Classifier(net), images, targets, rules=rules).sum(dim=(2, 3))
     torch.testing.assert_close(arrived, logits, rtol=1e-6, atol=0)
 
 
@@ -77,9 +78,9 @@ def test_without_biases_all_arrives(name: str, rules: Sequence[Mapping[str, Any]
 def test_with_biases_all_is_accounted_for(name: str, rules: Any) -> None:
     net, images = network(name), some_images(name)
     targets, logits = largest_two(net, images)
-    maps, shares = LRP(rules=rules).bind(Classifier(net)).accounted(images, targets)
-    torch.testing.assert_close(maps.sum(dim=(2, 3)) / logits, shares["relevance_ratio"])
-    whole = sum(shares.values())
+    found = relevance(Classifier(net), images, targets, rules=rules)
+    torch.testing.assert_close(found.logits, logits)
+    whole = sum(shares(found).values())
     torch.testing.assert_close(whole, torch.ones_like(logits), rtol=0, atol=1e-6)
 
 
@@ -113,13 +114,11 @@ def bias_part(net: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
 def test_the_biases_part_of_lrp_zero(name: str) -> None:
     net, images = network(name), some_images(name)
     targets, logits = largest_two(net, images)
-    _, shares = LRP(rules=[{"rule": "zero"}]).bind(Classifier(net)).accounted(images, targets)
+    found = shares(relevance(Classifier(net), images, targets, rules=[{"rule": "zero"}]))
     expected = bias_part(net, images, targets) / logits
     assert expected.abs().amin() > 1e-6
-    torch.testing.assert_close(shares["bias_share"], expected, rtol=1e-6, atol=1e-9)
-    torch.testing.assert_close(
-        shares["stabilizer_share"], torch.zeros_like(logits), rtol=0, atol=1e-9
-    )
+    torch.testing.assert_close(found["absorbed"], expected, rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(found["lost"], torch.zeros_like(logits), rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", RECTIFIED)
@@ -128,5 +127,5 @@ def test_a_bias_that_takes_no_part_gets_nothing(name: str, rule: str) -> None:
     net, images = network(name), some_images(name)
     targets, _ = largest_two(net, images)
     rules = [{"rule": rule, "bias": False}]
-    _, shares = LRP(rules=rules).bind(Classifier(net)).accounted(images, targets)
-    assert (shares["bias_share"] == 0).all()
+    found = relevance(Classifier(net), images, targets, rules=rules)
+    assert (found.absorbed == 0).all()

@@ -3,13 +3,14 @@
 import pytest
 import torch
 from oracles.lrp import explain
+from relevance import heatmaps
 from torch import Tensor, nn
 from zennit.attribution import Gradient
 from zennit.composites import SpecialFirstLayerMapComposite
 from zennit.rules import Norm, ZBox, ZPlus
 from zennit.types import AvgPool, Convolution, Linear
 
-from xai_sweep.explainers import LRP
+from xai_sweep.config.presets import preset
 from xai_sweep.models import Classifier
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
@@ -44,15 +45,15 @@ def images() -> Tensor:
     return LOW + pixels * (HIGH - LOW)
 
 
-def heatmaps(net: nn.Module, images: Tensor) -> Tensor:
-    explainer = LRP(rules="deep_taylor")
-    return explainer.bind(Classifier(net, mean=MEAN, std=STD))(images, TARGETS)[:, 0]
+def explained(net: nn.Module, images: Tensor, targets: Tensor = TARGETS) -> Tensor:
+    classifier = Classifier(net, mean=MEAN, std=STD)
+    return heatmaps(classifier, images, targets, rules=preset("deep_taylor"))[:, 0]
 
 
 def test_it_gives_the_sums_of_its_rules(net: nn.Sequential, images: Tensor) -> None:
     rules = {0: {"rule": "z_box"}, 3: Z_PLUS, 5: {"rule": "zero"}, 7: Z_PLUS}
     bounds = (LOW.flatten(), HIGH.flatten())
-    ours = heatmaps(net, images)
+    ours = explained(net, images)
     for image, target, heatmap in zip(images, TARGETS.flatten().tolist(), ours, strict=True):
         expected = explain(list(net), rules, image, target, bounds)
         torch.testing.assert_close(heatmap, expected.heatmap)
@@ -70,15 +71,14 @@ def test_zennit_gives_the_same(net: nn.Sequential, images: Tensor) -> None:
     attributor = Gradient(net, composite, attr_output=lambda logits: logits * chosen)
     _, relevance = attributor(images.clone())
     theirs = relevance.detach().sum(dim=1)
-    assert (heatmaps(net, images) - theirs).abs().max() < 1e-9 * theirs.abs().max()
+    assert (explained(net, images) - theirs).abs().max() < 1e-9 * theirs.abs().max()
 
 
 def test_it_conserves_the_logit_and_a_positive_one_has_no_negative_pixel(
     net: nn.Sequential, images: Tensor
 ) -> None:
     best = net(images).topk(1).indices
-    explain_best = LRP(rules="deep_taylor").bind(Classifier(net, mean=MEAN, std=STD))
-    maps = explain_best(images, best)[:, 0]
+    maps = explained(net, images, best)
     logits = net(images).gather(1, best)[:, 0].detach()
     assert (logits > 0).all()
     torch.testing.assert_close(maps.sum(dim=(1, 2)), logits)

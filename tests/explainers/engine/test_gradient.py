@@ -12,11 +12,12 @@ import timm
 import torch
 import torchvision
 from networks import randomised
+from relevance import heatmaps, relevance, shares
 from torch import Tensor, nn
 
-from xai_sweep.explainers import LRP
 from xai_sweep.models import Classifier
 
+ZERO = [{"rule": "zero"}]
 TARGETS = torch.tensor([[3, 0], [7, 3]])
 # Where the constructor asks for it: no warning about slow initialisation, no 100 million weights.
 ARGUMENTS: dict[str, dict[str, Any]] = {
@@ -92,17 +93,17 @@ def input_times_gradient(module: nn.Module, images: Tensor, targets: Tensor) -> 
 
 @pytest.mark.parametrize("name", TORCHVISION | TIMM)
 def test_lrp_zero_is_input_times_gradient(name: str) -> None:
-    compare(name, LRP(rules=[{"rule": "zero"}]))
+    compare(name)
 
 
 @pytest.mark.parametrize("name", UNUSUAL)
 def test_so_is_what_has_no_rule(name: str) -> None:
-    compare(name, LRP(rules=[{"rule": "zero"}], unsupported="gradient"))
+    compare(name, unsupported="gradient")
 
 
-def compare(name: str, explainer: LRP) -> None:
+def compare(name: str, **parameters: Any) -> None:
     module, images = network(name), some_images(name)
-    maps = explainer.bind(Classifier(module))(images, TARGETS)
+    maps = heatmaps(Classifier(module), images, TARGETS, rules=ZERO, **parameters)
     expected = input_times_gradient(module, images, TARGETS)
     largest = expected.abs().amax(dim=(2, 3))
     assert (largest > 0).all()
@@ -112,9 +113,8 @@ def compare(name: str, explainer: LRP) -> None:
 @pytest.mark.parametrize("name", ["dla46x_c", "resnet18", "vgg13_bn"])
 def test_relevance_starts_at_the_networks_logit(name: str) -> None:
     module, images = network(name), some_images(name)
-    explain = LRP(rules=[{"rule": "zero"}]).bind(Classifier(module))
-    heatmaps, shares = explain.accounted(images, TARGETS)
+    found = relevance(Classifier(module), images, TARGETS, rules=ZERO)
     logits = module(images).gather(1, TARGETS).detach()
     torch.testing.assert_close(
-        heatmaps.sum(dim=(2, 3)), shares["relevance_ratio"] * logits, rtol=1e-9, atol=0
+        found.maps.sum(dim=(2, 3, 4)), shares(found)["arrived"] * logits, rtol=1e-9, atol=0
     )

@@ -8,10 +8,11 @@ import pytest
 import torch
 import torchvision
 from networks import network, randomised
+from relevance import heatmaps, propagation, relevance
 from torch import Tensor, nn
 
+from xai_sweep.config.presets import preset
 from xai_sweep.core.errors import InputError
-from xai_sweep.explainers import LRP
 from xai_sweep.models import Classifier
 
 NAMES = ("resnet18", "densenet121", "mobilenet_v2", "inception_v3", "efficientnet_b0")
@@ -41,7 +42,7 @@ def close(found: Tensor, expected: Tensor, to: float) -> bool:
 @pytest.mark.parametrize("name", NAMES)
 def test_images_and_targets_do_not_see_each_other(name: str) -> None:
     net, images = real(name), some_images(name)
-    explain = LRP().bind(Classifier(net))
+    explain = partial(heatmaps, Classifier(net))
     together = explain(images, TARGETS)
     alone = torch.cat([explain(images[i : i + 1], TARGETS[i : i + 1]) for i in range(3)])
     assert close(alone, together, 1e-4)
@@ -53,25 +54,28 @@ def test_images_and_targets_do_not_see_each_other(name: str) -> None:
 @pytest.mark.parametrize("rules", ["default", "epsilon_plus", "epsilon_gamma_box"])
 def test_single_precision_is_enough(name: str, rules: str) -> None:
     images = some_images(name)
-    single = LRP(rules=rules).bind(Classifier(real(name)))(images, TARGETS)
+    single = heatmaps(Classifier(real(name)), images, TARGETS, rules=preset(rules))
     with torch.random.fork_rng():
         doubled = torchvision.models.get_model(name, weights=None, num_classes=10).double().eval()
     doubled.load_state_dict(real(name).state_dict())
-    exact = LRP(rules=rules).bind(Classifier(doubled))
-    double = exact(images.double(), TARGETS)
+    exact = partial(heatmaps, Classifier(doubled), targets=TARGETS, rules=preset(rules))
+    double = exact(images.double())
     # Where denominators are all but zero, a map is sensitive to the last digit of the image
     # itself, and no arithmetic of single precision can be better than that.
     noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(2)).double()
-    nearby = exact(images.double() * (1 + torch.finfo(torch.float32).eps * noise), TARGETS)
+    nearby = exact(images.double() * (1 + torch.finfo(torch.float32).eps * noise))
     allowed = max(1e-3 * double.norm(), 10 * (nearby - double).norm())
     assert ((single - double).norm() <= allowed).item()
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_fusing_leaves_the_logits(name: str) -> None:
-    notes = LRP(batchnorm="fuse").bind(Classifier(real(name))).notes(some_images(name))
-    assert notes["logit_difference"] < 1e-4
-    assert notes["unsupported"] == []
+    net, images = real(name), some_images(name)
+    run = propagation(Classifier(net), images, batchnorm="fuse")
+    with torch.no_grad():
+        expected = net(images)
+    assert (run.logits(images) - expected).abs().amax() < 1e-4 * expected.abs().amax()
+    assert run.plan.unsupported == []
 
 
 def test_relevance_within_the_network() -> None:
@@ -82,8 +86,8 @@ def test_relevance_within_the_network() -> None:
             nn.init.zeros_(part.bias)
     net = net.double().eval()
     images = some_images("vgg11").double()
-    explain = LRP(rules=[{"rule": "zero"}], layer="features.10").bind(Classifier(net))
-    found = explain.relevance(images, TARGETS).maps
+    zero = [{"rule": "zero"}]
+    found = relevance(Classifier(net), images, TARGETS, rules=zero, layer="features.10").maps
     below, above = net.features[:11], net.features[11:]
     inner = below(images).detach().requires_grad_()
     logits = net.classifier(net.avgpool(above(inner)).flatten(1)).gather(1, TARGETS)
@@ -92,8 +96,6 @@ def test_relevance_within_the_network() -> None:
         torch.testing.assert_close(found[:, k], gradient * inner.detach(), rtol=1e-9, atol=1e-12)
     # Without biases the layer's relevance sums to the logit, as that of the pixels does.
     torch.testing.assert_close(found.sum(dim=(2, 3, 4)), logits.detach())
-    heatmaps = explain(images, TARGETS)
-    assert heatmaps.shape == (3, 2, 64, 64)
 
 
 @pytest.mark.parametrize("strategy", ["fuse", "abs_z", "epsilon", "identity"])
@@ -101,7 +103,7 @@ def test_every_strategy_for_batchnorm_gives_another_map(strategy: str) -> None:
     net, images = Classifier(network("in_place")), torch.randn(3, 3, 16, 16)
     targets = torch.tensor([[0], [1], [2]])
     maps = {
-        name: LRP(rules=[{"rule": "gamma"}], batchnorm=name).bind(net)(images, targets)
+        name: heatmaps(net, images, targets, rules=[{"rule": "gamma"}], batchnorm=name)
         for name in ("fuse", "abs_z", "epsilon", "identity")
     }
     mine = maps.pop(strategy)
@@ -149,7 +151,7 @@ CANNOT: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "a product": (
         MultipliesBranches,
         r"explainer=lrp: cannot pass the network itself \(aten\.mul\.Tensor\): a product of two "
-        r"branches.*explainer\.unsupported=gradient",
+        r"branches, neither of which is a gate.*explainer\.unsupported=gradient",
     ),
 }
 
@@ -157,18 +159,17 @@ CANNOT: dict[str, tuple[Callable[[], nn.Module], str]] = {
 @pytest.mark.parametrize("case", CANNOT)
 def test_what_cannot_be_explained_is_one_line(case: str) -> None:
     make, line = CANNOT[case]
-    explain = LRP(rules=[{"rule": "zero"}]).bind(Classifier(make().eval()))
     with pytest.raises(InputError, match=f"^{line}") as caught:
-        explain(torch.randn(2, 3, 8, 8), torch.tensor([[0], [1]]))
+        propagation(Classifier(make().eval()), torch.randn(2, 3, 8, 8), rules=[{"rule": "zero"}])
     assert "\n" not in str(caught.value)
 
 
 def test_on_request_the_gradient_passes_what_has_no_rule() -> None:
     net = MultipliesBranches().double().eval()
-    explain = LRP(rules=[{"rule": "zero"}], unsupported="gradient").bind(Classifier(net))
     images, targets = torch.randn(2, 3, 8, 8).double(), torch.tensor([[0], [1]])
-    assert any(re.search(r"mul", name) for name in explain.notes(images)["unsupported"])
+    run = propagation(Classifier(net), images, rules=[{"rule": "zero"}], unsupported="gradient")
+    assert any(re.search(r"mul", name) for name in run.plan.unsupported)
     pixels = images.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(net(pixels).gather(1, targets).sum(), pixels)
     expected = (images * gradient).sum(dim=1, keepdim=True)
-    torch.testing.assert_close(explain(images, targets), expected)
+    torch.testing.assert_close(run(images, targets).maps.sum(dim=2), expected)

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 from oracles.lrp import explain
+from relevance import propagation, relevance
 from torch import Tensor, nn
 
-from xai_sweep.explainers import LRP
 from xai_sweep.models import Classifier
 
 Rule = Mapping[str, Any]
@@ -92,29 +92,28 @@ def bounds(channels: int) -> tuple[Tensor, Tensor]:
 def compare(net: nn.Sequential, rules: Mapping[int, Rule], images: Tensor) -> None:
     """Maps and shares of rules by position; where there is none, zero."""
     given = [*({**rules[at], "index": f"[{at}]"} for at in rules), {"rule": "zero"}]
-    compare_with(LRP(rules=given), net, rules, images)
+    compare_with(net, rules, images, rules=given)
 
 
 def compare_with(
-    explainer: LRP, net: nn.Sequential, rules: Mapping[int, Rule], images: Tensor
+    net: nn.Sequential, expected_rules: Mapping[int, Rule], images: Tensor, **parameters: Any
 ) -> None:
     channels = images.shape[1]
-    explain_ours = explainer.bind(Classifier(net, mean=MEAN[:channels], std=STD[:channels]))
-    ours, parts = explain_ours.accounted(images, TARGETS)
-    torch.testing.assert_close(explain_ours(images, TARGETS), ours, rtol=1e-9, atol=1e-12)
+    classifier = Classifier(net, mean=MEAN[:channels], std=STD[:channels])
+    run = propagation(classifier, images, **parameters)
+    found, without_accounts = run(images, TARGETS, accounts=True), run(images, TARGETS)
+    torch.testing.assert_close(without_accounts.maps, found.maps, rtol=1e-9, atol=1e-12)
+    ours = found.maps.sum(dim=2)
     for row, targets in enumerate(TARGETS.tolist()):
         for rank, target in enumerate(targets):
-            expected = explain(list(net), rules, images[row], target, bounds(channels))
+            expected = explain(list(net), expected_rules, images[row], target, bounds(channels))
             largest = expected.heatmap.abs().max()
             assert largest > 0
             assert (ours[row, rank] - expected.heatmap).abs().max() <= 1e-9 * largest
-            logit = net(images)[row, target].item()
-            found = {key: part[row, rank].item() * logit for key, part in parts.items()}
-            assert found["relevance_ratio"] == pytest.approx(
-                expected.heatmap.sum().item(), rel=1e-9, abs=1e-9
+            assert found.absorbed[row, rank].item() == pytest.approx(
+                expected.bias, rel=1e-9, abs=1e-9
             )
-            assert found["bias_share"] == pytest.approx(expected.bias, rel=1e-9, abs=1e-9)
-            assert found["stabilizer_share"] == pytest.approx(expected.lost, rel=1e-9, abs=1e-9)
+            assert found.lost[row, rank].item() == pytest.approx(expected.lost, rel=1e-9, abs=1e-9)
 
 
 @cache
@@ -211,9 +210,9 @@ def test_a_batchnorm_is_part_of_its_layer(kind: str, rule: Rule) -> None:
 def test_a_batchnorm_with_a_rule_of_its_own(batchnorm: str, rule: Rule) -> None:
     layers = WITH_BATCHNORM["around"]()
     net = chain(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), *layers, nn.ReLU())
-    explainer = LRP(rules=[{"rule": "gamma"}], batchnorm=batchnorm)
     rules = {0: {"rule": "gamma"}, 3: {"rule": "gamma"}, 7: {"rule": "gamma"}, 2: rule, 4: rule}
-    compare_with(explainer, net, rules, some_images(1))
+    given = [{"rule": "gamma"}]
+    compare_with(net, rules, some_images(1), rules=given, batchnorm=batchnorm)
 
 
 def test_a_whole_network() -> None:
@@ -240,7 +239,7 @@ def test_a_whole_network() -> None:
 
 
 # One neuron with inputs 2 and 1, weights 1 and -3, bias 1/2: it gets 2, -3 and 1/2, in sum -1/2.
-# Bounds are -1 and 2. What the inputs, the bias and nobody get of the relevance -1/2:
+# Bounds are -1 and 2. Of the relevance -1/2, what the inputs get, the bias gets, and what is lost:
 BY_HAND: list[tuple[Rule, tuple[float, float], float, float]] = [
     ({"rule": "zero"}, (2, -3), 1 / 2, 0),
     ({"rule": "zero", "bias": False}, (1, -3 / 2), 0, 0),
@@ -261,13 +260,14 @@ BY_HAND: list[tuple[Rule, tuple[float, float], float, float]] = [
 
 @pytest.mark.parametrize("case", BY_HAND, ids=lambda case: written(case[0]))
 def test_by_hand(case: tuple[Rule, tuple[float, float], float, float]) -> None:
-    rule, inputs, bias, nobody = case
+    rule, inputs, bias, lost = case
     layer = nn.Conv2d(1, 1, (1, 2)).double()
     nn.init.constant_(layer.bias, 0.5)
     layer.weight.data.copy_(torch.tensor([1.0, -3.0]))
     classifier = Classifier(nn.Sequential(layer, nn.Flatten()), mean=(1 / 3,), std=(1 / 3,))
     image = torch.tensor([[[[2.0, 1.0]]]]).double()
-    maps, parts = LRP(rules=[rule]).bind(classifier).accounted(image, torch.tensor([[0]]))
-    assert maps.flatten().tolist() == pytest.approx(list(inputs), abs=1e-12)
-    assert parts["bias_share"].item() * -0.5 == pytest.approx(bias, abs=1e-12)
-    assert parts["stabilizer_share"].item() * -0.5 == pytest.approx(nobody, abs=1e-12)
+    for fast in (True, False):
+        found = relevance(classifier, image, torch.tensor([[0]]), rules=[rule], fast=fast)
+        assert found.maps.flatten().tolist() == pytest.approx(list(inputs), abs=1e-12)
+        assert found.absorbed.item() == pytest.approx(bias, abs=1e-12)
+        assert found.lost.item() == pytest.approx(lost, abs=1e-12)

@@ -3,7 +3,8 @@ import torch
 from networks import network
 
 from xai_sweep.core.errors import InputError
-from xai_sweep.explainers.perturbation.surrogates import MaskedPredictions, hidden, moved_labels
+from xai_sweep.explainers.perturbation.superpixels import with_outside
+from xai_sweep.explainers.perturbation.surrogates import MaskedPredictions, hidden
 from xai_sweep.models import Classifier
 
 
@@ -56,7 +57,7 @@ def test_a_target_that_is_no_class_is_refused() -> None:
 
 def test_what_came_from_outside_is_a_superpixel_of_its_own() -> None:
     moved = torch.tensor([[[-1, 0], [2, 2]], [[4, 1], [1, 0]]])
-    assert moved_labels(moved).tolist() == [[[3, 0], [2, 2]], [[4, 1], [1, 0]]]
+    assert with_outside(moved).tolist() == [[[3, 0], [2, 2]], [[4, 1], [1, 0]]]
 
 
 def test_a_network_that_is_no_graph_is_asked_as_it_is() -> None:

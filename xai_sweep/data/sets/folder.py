@@ -2,14 +2,19 @@
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated, ClassVar
 
+from annotated_types import Ge
 from PIL import Image
+from typing_extensions import override
 
 from xai_sweep.core.errors import InputError
-from xai_sweep.data.base import ImageFile, ImageSet, first
-from xai_sweep.data.labels import from_csv
+from xai_sweep.data.base import Box, ImageFile, ImageSet, first
+from xai_sweep.data.boxes import KEY as BOXES
+from xai_sweep.data.boxes import read_boxes
+from xai_sweep.data.labels import read_labels
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +26,7 @@ _NOT_READ = {"PDF", "PALM", "BUFR", "GRIB", "HDF5", "MPEG"}
 class Folder(ImageSet):
     """All images in a folder and its sub-folders, links followed, hidden ones left out.
 
-    An image is what has a file extension that Pillow reads. Its ``image_id`` is its path below
+    An image is a file with an extension that Pillow reads. Its ``image_id`` is its path below
     ``root``, with slashes, and so survives moving or renaming ``root``.
 
     Attributes:
@@ -30,32 +35,54 @@ class Folder(ImageSet):
         labels: a csv file with the columns ``image_id`` (or ``file``, ``filename``, ``path``,
             ``image``) and ``label`` (or ``class``). By default ``labels.csv`` in ``root`` if there
             is one, otherwise the name of the first sub-folder, if an image lies in one.
+        boxes: a csv file that says where objects are, with the same column for the image, ``left``,
+            ``top``, ``right``, ``bottom`` in pixels of the upright photo, and maybe ``label``; a
+            line per box. None if it is not known.
     """
 
     root: str | None = None
-    limit: int | None = None
+    limit: Annotated[int, Ge(1)] | None = None
     labels: str | None = None
+    boxes: str | None = None
 
-    def files(self) -> tuple[ImageFile, ...]:  # noqa: D102
+    annotation_key: ClassVar[str | None] = BOXES
+
+    @property
+    @override
+    def is_annotated(self) -> bool:
+        return self.boxes is not None
+
+    @override
+    def files(self) -> tuple[ImageFile, ...]:
         if self.root is None:
             raise InputError("data.root", None, "a folder of images is needed")
-        # A folder may be called 2024, which arrives as a number.
-        root = Path(str(self.root)).expanduser()
+        root = Path(self.root).expanduser()
         if not root.is_dir():
             what = "is not a folder" if root.exists() else "there is no such folder"
             raise InputError("data.root", self.root, f"{what}; a folder of images is needed")
         paths = {_image_id(root, path): path for path in _images(root)}
         if not paths:
             raise InputError("data.root", self.root, "no image in this folder or below it")
-        given = (
-            Path(str(self.labels)).expanduser() if self.labels is not None else root / "labels.csv"
+        labels = self._labels(root, paths)
+        found = first(
+            (ImageFile(name, paths[name], labels.get(name)) for name in paths), self.limit
         )
+        boxes = self._boxes(paths, found)
+        return tuple(replace(file, boxes=boxes.get(file.image_id, ())) for file in found)
+
+    def _labels(self, root: Path, paths: dict[str, Path]) -> dict[str, str]:
+        given = Path(self.labels).expanduser() if self.labels is not None else root / "labels.csv"
         if self.labels is not None or given.is_file():
-            labels = from_csv(given, paths)
-        else:
-            labels = {name: name.split("/")[0] for name in paths if "/" in name}
-        found = (ImageFile(name, path, labels.get(name)) for name, path in paths.items())
-        return first(found, self.limit)
+            return read_labels(given, paths)
+        return {name: name.split("/")[0] for name in paths if "/" in name}
+
+    def _boxes(
+        self, paths: dict[str, Path], chosen: tuple[ImageFile, ...]
+    ) -> dict[str, tuple[Box, ...]]:
+        if self.boxes is None:
+            return {}
+        names = {file.image_id for file in chosen}
+        return read_boxes(Path(self.boxes).expanduser(), paths, names)
 
 
 def _images(root: Path) -> Iterator[Path]:
@@ -65,7 +92,7 @@ def _images(root: Path) -> Iterator[Path]:
 
 
 def _walk(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
-    """Every file that is not hidden; a link to a folder that it lies in leads nowhere."""
+    """Every file that is not hidden; a link to a folder that contains it is not followed."""
     here = folder.resolve()
     if here in above:
         return

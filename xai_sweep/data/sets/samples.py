@@ -1,8 +1,12 @@
-"""Photographs that come with Python packages, so that nothing is downloaded."""
+"""Photographs that come with Python packages, so nothing is downloaded."""
 
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Annotated
+
+from annotated_types import Ge
+from typing_extensions import override
 
 from xai_sweep.core.errors import InputError
 from xai_sweep.data.base import ImageFile, ImageSet, first
@@ -27,17 +31,18 @@ class Samples(ImageSet):
         limit: take the first images only; None takes all.
     """
 
-    limit: int | None = None
+    limit: Annotated[int, Ge(1)] | None = None
 
-    def files(self) -> tuple[ImageFile, ...]:  # noqa: D102
-        return first((ImageFile(name, _find(*at)) for name, at in _PHOTOGRAPHS.items()), self.limit)
+    @override
+    def files(self) -> tuple[ImageFile, ...]:
+        found = (ImageFile(name, _find(*where)) for name, where in _PHOTOGRAPHS.items())
+        return first(found, self.limit)
 
 
 def _find(package: str, folder: str, name: str) -> Path:
     spec = find_spec(package)  # importing the packages would take seconds
-    places = (spec.submodule_search_locations or []) if spec else []
-    for place in places:
-        path = Path(place, folder, name)
+    for installed in (spec.submodule_search_locations or []) if spec else []:
+        path = Path(installed, folder, name)
         if path.is_file():
             return path
     raise InputError("data", "samples", f"needs {folder}/{name} of the package {package}")

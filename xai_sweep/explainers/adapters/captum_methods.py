@@ -1,42 +1,44 @@
-"""Any attribution method of captum, behind the contract of the house."""
+"""Any attribution method of captum, as an explainer."""
 
 import inspect
 import random
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar
 
 import captum.attr
 import numpy as np
 import torch
+from annotated_types import Ge
 from captum.attr import Attribution
 from jaxtyping import Float, Int64
-from torch import Tensor
+from torch import Tensor, fx
+from typing_extensions import override
 
 from xai_sweep.core.errors import InputError, unknown_key
 from xai_sweep.explainers.adapters.modular import modular
-from xai_sweep.explainers.base import Explain, Explainer
-from xai_sweep.explainers.perturbation.segments import segmented
+from xai_sweep.explainers.base import Explained, Explainer
+from xai_sweep.explainers.perturbation.superpixels import SuperpixelFinder, options_for
 from xai_sweep.graphs.capture import capture
 from xai_sweep.models.classifier import Classifier, check_targets
 
-# Without: it compares images of one batch with each other; it has no rules for captured graphs.
-_WITHOUT = ("FeaturePermutation", "LRP")
+# The first compares the images of a batch with each other; the second has no rules for graphs.
+_EXCLUDED = ("FeaturePermutation", "LRP")
 _ABSTRACT = ("Attribution", "GradientAttribution", "PerturbationAttribution")
-_DRAWING = ("GradientShap", "KernelShap", "Lime", "ShapleyValueSampling")
+_RANDOM = ("GradientShap", "KernelShap", "Lime", "ShapleyValueSampling")
 _HOOKING = ("DeepLift", "DeepLiftShap", "Deconvolution", "GuidedBackprop")
-# What the adapter itself says, and what would give something other than heatmaps.
-_OURS = ("inputs", "target", "additional_forward_args", "return_convergence_delta", "kwargs")
+# Arguments that the adapter gives itself, or that would return something other than heatmaps.
+_RESERVED = ("inputs", "target", "additional_forward_args", "return_convergence_delta", "kwargs")
 
 
 def _methods() -> dict[str, type[Attribution]]:
-    """Those that need nothing but a model and explain its input."""
+    """The methods that need nothing but a model and explain its input."""
     found: dict[str, type[Attribution]] = {}
     for name in captum.attr.__all__:
         cls: Any = getattr(captum.attr, name)
-        if not (inspect.isclass(cls) and issubclass(cls, Attribution)) or name in _WITHOUT:
+        if not (inspect.isclass(cls) and issubclass(cls, Attribution)) or name in _EXCLUDED:
             continue
         first, *others = inspect.signature(cls).parameters.values()
         needs = [each for each in others if each.default is inspect.Parameter.empty]
@@ -51,35 +53,41 @@ METHODS: Mapping[str, type[Attribution]] = _methods()
 
 @dataclass(frozen=True)
 class Captum(Explainer):
-    """A method of captum as it is, its channels summed, explaining the logit.
+    """A method of captum, unchanged: its channels are summed, and it explains the logit.
 
     captum works on a copy of the captured graph in which every activation is a module of its own:
-    functional and re-used ReLUs count, and its hooks never reach the network. Methods that draw
-    see one image at a time, with torch's, numpy's and Python's generators set to its seed and put
-    back. Every target costs a run of its own.
+    functional and re-used ReLUs count, and its hooks never reach the network. Random methods get
+    one image at a time, with torch's, numpy's and Python's generators set to its seed and restored
+    afterwards. Every target costs a run of its own.
 
     Attributes:
         method: name of a class in `captum.attr` that explains pixels.
         parameters: further arguments of its ``attribute``; lists become tuples. A number for
-            ``baselines`` is a picture of that value in normalised space.
-        segments: where the method takes a ``feature_mask``, the number of superpixels.
+            ``baselines`` means an image with that value everywhere, in normalised space.
+        num_superpixels: where the method takes a ``feature_mask``, about how many superpixels.
 
     Source: Kokhlikyan et al. 2020, "Captum: a unified and generic model interpretability library".
     """
 
     method: str = "InputXGradient"
-    parameters: Any = None
-    segments: int = 50
+    parameters: Mapping[str, Any] | None = None
+    num_superpixels: Annotated[int, Ge(2)] = 50
+    _find: SuperpixelFinder = field(init=False, repr=False, compare=False)
 
     source: ClassVar[str] = "Kokhlikyan et al. 2020, arXiv:2009.07896"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.method not in METHODS:
             allowed = f"must be one of {', '.join(METHODS)}"
             raise InputError("explainer.method", self.method, allowed)
-        if self.segments < 2:
-            raise InputError("explainer.segments", self.segments, "must be at least 2")
-        given = self.parameters or {}
+        self._check_parameters()
+        options = options_for("slic", self.num_superpixels)
+        object.__setattr__(self, "_find", SuperpixelFinder("slic", options))
+        object.__setattr__(self, "is_deterministic", self.method not in _RANDOM)
+
+    def _check_parameters(self) -> None:
+        given: object = self.parameters or {}
         if not isinstance(given, Mapping):
             allowed = "must be null or arguments of the method, e.g. {n_steps: 20}"
             raise InputError("explainer.parameters", given, allowed)
@@ -95,53 +103,60 @@ class Captum(Explainer):
         if needed:
             allowed = f"{self.method} needs {', '.join(needed)} too"
             raise InputError("explainer.parameters", self.parameters, allowed)
-        # This fact follows from a parameter.
-        object.__setattr__(self, "is_deterministic", self.method not in _DRAWING)
 
+    @override
     def cost_in_forwards(self, targets: int = 1) -> float:
-        """Not a number: it depends on the method."""
-        return float("nan")
+        return float("nan")  # depends on the method
 
-    def bind(self, classifier: Classifier) -> Explain:
-        """See `Explainer.bind`."""
+    @override
+    def prepare(
+        self, classifier: Classifier, images: Float[Tensor, "b c h w"]
+    ) -> Mapping[str, Any]:
+        self._module(classifier, images)
+        return {}
 
-        def explain(
-            images: Float[Tensor, "b c h w"],
-            targets: Int64[Tensor, "b k"],
-            seeds: Int64[Tensor, " b"] | None = None,
-        ) -> Float[Tensor, "b k h w"]:
-            captured = capture(classifier, images)
-            hooking = self.method if self.method in _HOOKING else None
-            with torch.inference_mode(False), torch.enable_grad():
-                pixels, at = images.clone().detach(), targets.clone()
-                module = modular(captured, hooking)
-                with torch.no_grad():
-                    check_targets(at, module(pixels[:1]).shape[1])
-                method = METHODS[self.method](module)
-                masks: Tensor | None = None
-                if "feature_mask" in self._arguments():
-                    masks = segmented(pixels, "slic", self.segments, classifier)[:, None]
-                draws = self.method in _DRAWING
-                together = len(pixels) if masks is None and not draws else 1
-                dice = torch.zeros_like(at[:, 0]) if seeds is None else seeds
-                found = []
-                for first in range(0, len(pixels), together):
-                    chosen = slice(first, first + together)
-                    own = {} if masks is None else {"feature_mask": masks[chosen]}
-                    for rank in range(at.shape[1]):
-                        with _seeded(int(dice[first])) if draws else _quiet():
-                            found.append(self._one(method, pixels[chosen], at[chosen, rank], own))
-            maps = torch.cat(found).sum(dim=1)
-            by_target = maps.view(-1, at.shape[1], together, *maps.shape[1:]).transpose(1, 2)
-            return by_target.reshape(*at.shape, *maps.shape[1:]).to(images.dtype)
+    @override
+    def explain(
+        self,
+        classifier: Classifier,
+        images: Float[Tensor, "b c h w"],
+        targets: Int64[Tensor, "b k"],
+        seeds: Int64[Tensor, " b"] | None = None,
+        carried: Int64[Tensor, "b h w"] | None = None,
+    ) -> Explained:
+        with torch.inference_mode(False), torch.enable_grad():
+            pixels, at = images.clone().detach(), targets.clone()
+            module = self._module(classifier, images)
+            with torch.no_grad():
+                check_targets(at, module(pixels[:1]).shape[1])
+            method = METHODS[self.method](module)
+            masks: Tensor | None = None
+            if "feature_mask" in self._arguments():
+                masks = self._find(classifier.normalisation.to_pixels(pixels))[:, None]
+            is_random = self.method in _RANDOM
+            together = len(pixels) if masks is None and not is_random else 1
+            numbers = torch.zeros_like(at[:, 0]) if seeds is None else seeds
+            found = []
+            for first in range(0, len(pixels), together):
+                chosen = slice(first, first + together)
+                own = {} if masks is None else {"feature_mask": masks[chosen]}
+                for rank in range(at.shape[1]):
+                    with _seeded(int(numbers[first])) if is_random else _quiet():
+                        found.append(self._one(method, pixels[chosen], at[chosen, rank], own))
+        maps = torch.cat(found).sum(dim=1)
+        by_target = maps.view(-1, at.shape[1], together, *maps.shape[1:]).transpose(1, 2)
+        return Explained(by_target.reshape(*at.shape, *maps.shape[1:]).to(images.dtype))
 
-        return explain
+    def _module(self, classifier: Classifier, images: Tensor) -> fx.GraphModule:
+        """The network in a form that captum can hook."""
+        hooking = self.method if self.method in _HOOKING else None
+        return modular(capture(classifier, images), hooking)
 
     def _arguments(self) -> dict[str, inspect.Parameter]:
-        """What ``attribute`` takes from a user."""
+        """The arguments of ``attribute`` that a user may give."""
         attribute: Any = METHODS[self.method].attribute
         known = inspect.signature(attribute).parameters
-        return {name: each for name, each in known.items() if name not in ("self", *_OURS)}
+        return {name: each for name, each in known.items() if name not in ("self", *_RESERVED)}
 
     def _one(
         self, method: Any, images: Tensor, targets: Tensor, own: Mapping[str, Tensor]
@@ -159,13 +174,13 @@ class Captum(Explainer):
 
 
 def _tuples(value: Any) -> Any:
-    """A yaml's lists as captum wants them."""
+    """The lists of a yaml as tuples, which captum requires."""
     return tuple(_tuples(each) for each in value) if isinstance(value, list | tuple) else value
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without captum's remarks on hooks, which touch no module of the user."""
+    """Without captum's warnings about hooks, which touch no module of the user."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Setting .*hooks")
         yield
@@ -173,7 +188,7 @@ def _quiet() -> Iterator[None]:
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """The global generators, of which captum knows no others, set to a seed and put back."""
+    """The global generators, the only ones that captum uses, set to a seed and then restored."""
     numpys, pythons = np.random.get_state(), random.getstate()
     with _quiet(), torch.random.fork_rng():
         torch.manual_seed(seed)

@@ -1,22 +1,25 @@
-"""The `lime` package as it is: the reference for our LIME, and what it is measured against."""
+"""The `lime` package, unchanged: the reference for our LIME, in numbers and in speed."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar
 from unittest.mock import patch
 
 import lime.lime_image
 import numpy as np
 import torch
+from annotated_types import Ge
 from jaxtyping import Float, Int64
 from numpy.typing import NDArray
 from torch import Tensor
+from typing_extensions import override
 
-from xai_sweep.core.errors import InputError
+from xai_sweep.core.parameters import EXECUTION_ONLY
 from xai_sweep.core.seeds import derive
-from xai_sweep.explainers.base import Explain, Explainer
-from xai_sweep.explainers.perturbation.surrogates import (
+from xai_sweep.explainers.base import Explained, Explainer
+from xai_sweep.explainers.perturbation.superpixels import (
+    Segmentation,
     SuperpixelFinder,
     as_photo,
     check_options,
@@ -37,76 +40,69 @@ class LimePackage(Explainer):
     Source: Ribeiro, Singh, Guestrin 2016; https://github.com/marcotcr/lime.
     """
 
-    num_samples: int = 1000
+    num_samples: Annotated[int, Ge(2)] = 1000
     seed: int = 0
-    segmentation: str = "quickshift"
-    options: Any = None
-    batch_size: int = 10
+    segmentation: Segmentation = "quickshift"
+    options: Mapping[str, Any] | None = None
+    batch_size: Annotated[int, Ge(1), EXECUTION_ONLY] = 10
+    _find: SuperpixelFinder = field(init=False, repr=False, compare=False)
 
     is_deterministic: ClassVar[bool] = False
     source: ClassVar[str] = "Ribeiro et al. 2016, by the package lime"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_options(self.segmentation, self.options)
-        for key, value, least in (
-            ("num_samples", self.num_samples, 2),
-            ("batch_size", self.batch_size, 1),
-        ):
-            if value < least:
-                raise InputError(f"explainer.{key}", value, f"must be at least {least}")
+        object.__setattr__(self, "_find", SuperpixelFinder(self.segmentation, self.options))
 
+    @override
     def cost_in_forwards(self, targets: int = 1) -> float:
-        """Masked images per image."""
         return float(self.num_samples)
 
-    def bind(self, classifier: Classifier) -> Explain:
-        """See `Explainer.bind`."""
-        find = SuperpixelFinder(self.segmentation, self.options)
+    @override
+    def explain(
+        self,
+        classifier: Classifier,
+        images: Float[Tensor, "b c h w"],
+        targets: Int64[Tensor, "b k"],
+        seeds: Int64[Tensor, " b"] | None = None,
+        carried: Int64[Tensor, "b h w"] | None = None,
+    ) -> Explained:
+        own_seeds = [0] * len(images) if seeds is None else seeds.tolist()
+        pixels = classifier.normalisation.to_pixels(images.detach())
 
-        def explain(
-            images: Float[Tensor, "b c h w"],
-            targets: Int64[Tensor, "b k"],
-            seeds: Int64[Tensor, " b"] | None = None,
-        ) -> Float[Tensor, "b k h w"]:
-            of_image = [0] * len(images) if seeds is None else seeds.tolist()
-            pixels = classifier.normalisation.to_pixels(images.detach())
+        def probabilities(photos: NDArray[np.float64]) -> NDArray[np.float64]:
+            batch = torch.from_numpy(photos).permute(0, 3, 1, 2).to(images)
+            batch = batch[:, : images.shape[1]]  # the package requires three channels
+            logits: Tensor = classifier.module(classifier.normalisation.to_normalised(batch))
+            check_targets(targets, logits.shape[1])
+            return logits.double().softmax(dim=1).cpu().numpy()
 
-            def probabilities(photos: NDArray[np.float64]) -> NDArray[np.float64]:
-                batch = torch.from_numpy(photos).permute(0, 3, 1, 2).to(images)
-                batch = batch[:, : images.shape[1]]  # the package wants three channels
-                logits: Tensor = classifier.module(classifier.normalisation.to_normalised(batch))
-                check_targets(targets, logits.shape[1])
-                return logits.double().softmax(dim=1).cpu().numpy()
-
-            heatmaps = torch.zeros(*targets.shape, *images.shape[2:], dtype=torch.float64)
-            with torch.no_grad(), evaluating(classifier.module), _without_bar():
-                for index, image in enumerate(pixels):
-                    seed = derive(self.seed, str(of_image[index]), "lime package") % 2**32
-                    method = lime.lime_image.LimeImageExplainer(
-                        random_state=np.random.RandomState(seed)
-                    )
-                    found = method.explain_instance(
-                        as_photo(image),
-                        probabilities,
-                        labels=targets[index].tolist(),
-                        top_labels=None,
-                        num_samples=self.num_samples,
-                        batch_size=self.batch_size,
-                        segmentation_fn=find.of_photo,
-                    )
-                    for rank, target in enumerate(targets[index].tolist()):
-                        weights = dict(found.local_exp[target])
-                        labels = torch.from_numpy(found.segments)
-                        table = torch.tensor([weights[j] for j in range(len(weights))])
-                        heatmaps[index, rank] = table[labels]
-            return heatmaps.to(images)
-
-        return explain
+        heatmaps = torch.zeros(*targets.shape, *images.shape[2:], dtype=torch.float64)
+        with torch.no_grad(), evaluating(classifier.module), _without_bar():
+            for index, image in enumerate(pixels):
+                seed = derive(self.seed, str(own_seeds[index]), "lime package") % 2**32
+                generator = np.random.RandomState(seed)
+                found = lime.lime_image.LimeImageExplainer(random_state=generator).explain_instance(
+                    as_photo(image),
+                    probabilities,
+                    labels=targets[index].tolist(),
+                    top_labels=None,
+                    num_samples=self.num_samples,
+                    batch_size=self.batch_size,
+                    segmentation_fn=self._find.of_photo,
+                )
+                for rank, target in enumerate(targets[index].tolist()):
+                    weights = dict(found.local_exp[target])
+                    labels = torch.from_numpy(found.segments)
+                    table = torch.tensor([weights[j] for j in range(len(weights))])
+                    heatmaps[index, rank] = table[labels]
+        return Explained(heatmaps.to(images))
 
 
 @contextmanager
 def _without_bar() -> Iterator[None]:
-    """The package draws a progress bar for every image, and has no argument against it."""
+    """The package shows a progress bar for every image, and has no argument to turn it off."""
 
     def quiet(rows: Iterable[Any]) -> Iterable[Any]:
         return rows

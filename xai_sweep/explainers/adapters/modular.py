@@ -21,8 +21,8 @@ _MODULES: Mapping[Any, Callable[..., nn.Module]] = {
     aten.softplus.default: nn.Softplus,
     aten.max_pool2d.default: nn.MaxPool2d,
 }
-# Not linear, and of no type that captum has a rule for.
-_UNSEEN = frozenset(
+# Nonlinear operations that captum has no rule for.
+_WITHOUT_RULE = frozenset(
     {
         aten.relu6.default,
         aten.hardtanh.default,
@@ -36,24 +36,24 @@ _UNSEEN = frozenset(
 
 
 def modular(captured: Captured, hooking: str | None = None) -> fx.GraphModule:
-    """A copy of the graph to put hooks on. It shares the weights, and nothing else.
+    """A copy of the graph for hooks. It shares the weights and nothing else.
 
     Args:
         captured: the network.
-        hooking: name of a method that sees activations by their modules' types only, if it is one.
+        hooking: name of the method, if it finds activations only by the types of modules.
 
     Raises:
-        InputError: there is an activation that such a method would pass over without a word.
+        InputError: such a method would silently skip an activation of this network.
     """
     network = fx.GraphModule(captured.graph, copy.deepcopy(captured.graph.graph))
     for number, (node, original) in enumerate(
         zip(network.graph.nodes, captured.graph.graph.nodes, strict=True)
     ):
-        if hooking and node.target in _UNSEEN:
+        if hooking and node.target in _WITHOUT_RULE:
             operation = str(node.target).split(".")[1]
             where = captured.paths.get(original) or "the network"
             allowed = (
-                f"knows no {operation} (in {where}); must be one of the methods without hooks, or "
+                f"has no rule for {operation} (in {where}); must be a method without hooks, or "
                 "explainer=deep_lift, guided_backprop or deconvnet"
             )
             raise InputError("explainer.method", hooking, allowed)

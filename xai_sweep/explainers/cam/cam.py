@@ -1,21 +1,23 @@
 """Class activation maps of networks that end in global average pooling and one linear layer."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, fx
+from typing_extensions import override
 
 from xai_sweep.core.errors import InputError
-from xai_sweep.explainers.base import Explain, Explainer
-from xai_sweep.explainers.cam.activations import enlarged, split_at
+from xai_sweep.explainers.base import Explained, Explainer
+from xai_sweep.explainers.cam.activations import enlarged, from_activation
 from xai_sweep.graphs.capture import Captured, capture
 from xai_sweep.models.classifier import Classifier, check_targets
 
 aten = torch.ops.aten
 
-# They hand on each channel's mean as it is.
+# These keep each channel's mean as it is.
 _RESHAPES = frozenset(
     {
         aten.flatten.using_ints,
@@ -36,39 +38,45 @@ _POOLS = frozenset({aten.adaptive_avg_pool2d.default, aten.avg_pool2d.default, a
 class Cam(Explainer):
     """The last maps, weighted by the last layer's weights of the target: ``sum_k w_k A_k``.
 
-    Nothing is retrained, so it explains only what already ends in global average pooling and one
-    linear layer, as ResNet, DenseNet, MobileNet and EfficientNet do. There it is Grad-CAM's signed
-    map times the number of pixels of the maps. The mean of the map before it is enlarged,
-    bilinearly, to the image is the target's logit less the bias.
+    Nothing is retrained, so it explains only networks that already end in global average pooling
+    and one linear layer, such as ResNet, DenseNet, MobileNet and EfficientNet. For these it equals
+    Grad-CAM's signed map times the number of pixels of the maps. Before it is enlarged, the map's
+    mean is the target's logit minus the bias.
 
     Source: Zhou et al. 2016, "Learning deep features for discriminative localization", equation 2.
     """
 
     source: ClassVar[str] = "Zhou et al. 2016, arXiv:1512.04150"
 
+    @override
     def cost_in_forwards(self, targets: int = 1) -> float:
-        """See `Explainer.cost_in_forwards`."""
         return 1.0
 
-    def bind(self, classifier: Classifier) -> Explain:
-        """See `Explainer.bind`."""
+    @override
+    def prepare(
+        self, classifier: Classifier, images: Float[Tensor, "b c h w"]
+    ) -> Mapping[str, Any]:
+        _pooled_and_weight(capture(classifier, images))
+        return {}
 
-        def explain(
-            images: Float[Tensor, "b c h w"],
-            targets: Int64[Tensor, "b k"],
-            seeds: Int64[Tensor, " b"] | None = None,
-        ) -> Float[Tensor, "b k h w"]:
-            captured = capture(classifier, images)
-            maps, weight = _pooled_and_weight(captured)
-            split = split_at(captured, maps, images)
-            with torch.inference_mode(False), torch.no_grad():
-                split.run(images.clone().detach())
-                classes: Tensor = split.fetch_attr(str(weight.target))
-                check_targets(targets, len(classes))
-                heatmaps = torch.einsum("bkn,bnij->bkij", classes[targets], split.activation)
-            return enlarged(heatmaps.detach(), images)
-
-        return explain
+    @override
+    def explain(
+        self,
+        classifier: Classifier,
+        images: Float[Tensor, "b c h w"],
+        targets: Int64[Tensor, "b k"],
+        seeds: Int64[Tensor, " b"] | None = None,
+        carried: Int64[Tensor, "b h w"] | None = None,
+    ) -> Explained:
+        captured = capture(classifier, images)
+        maps, weight = _pooled_and_weight(captured)
+        run = from_activation(captured, maps, images)
+        with torch.inference_mode(False), torch.no_grad():
+            run.run(images.clone().detach())
+            classes: Tensor = run.fetch_attr(str(weight.target))
+            check_targets(targets, len(classes))
+            heatmaps = torch.einsum("bkn,bnij->bkij", classes[targets], run.activation)
+        return Explained(enlarged(heatmaps.detach(), images))
 
 
 def _pooled_and_weight(captured: Captured) -> tuple[fx.Node, fx.Node]:
@@ -103,7 +111,7 @@ def _is_global(captured: Captured, pool: fx.Node) -> bool:
 
 
 def _last_operations(captured: Captured) -> list[fx.Node]:
-    """From the output backwards to the first operation that is neither linear nor a reshape."""
+    """Backwards from the output to the first operation that is neither linear nor a reshape."""
     output = next(node for node in captured.graph.graph.nodes if node.op == "output")
     node = output.all_input_nodes[0]
     chain = [node]

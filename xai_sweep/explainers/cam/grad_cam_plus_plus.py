@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
 from xai_sweep.explainers.cam.activations import GradientActivations
 
@@ -18,8 +19,8 @@ class GradCamPlusPlus(GradientActivations):
 
         alpha = g^2 / (2 g^2 + g^3 sum(A)) = 1 / (2 + g sum(A))  where g is not 0.
 
-    A heatmap is the paper's divided by exp(S): that factor is one number for all of it, overflows
-    in single precision, and would make RMSE follow the logit.
+    The heatmap is the paper's divided by exp(S). That factor is the same for all pixels, overflows
+    in single precision, and would make RMSE depend on the logit.
 
     Source: Chattopadhay et al. 2018, "Grad-CAM++", equations 10 to 19.
 
@@ -30,10 +31,10 @@ class GradCamPlusPlus(GradientActivations):
     is_signed: ClassVar[bool] = False
     source: ClassVar[str] = "Chattopadhay et al. 2018, arXiv:1710.11063"
 
+    @override
     def combined(
         self, maps: Float[Tensor, "b n i j"], gradients: Float[Tensor, "b k n i j"]
     ) -> Float[Tensor, "b k i j"]:
-        """See `GradientActivations.combined`."""
         maps = maps.unsqueeze(1)
         alpha = 1 / (2 + gradients * maps.sum(dim=(-2, -1), keepdim=True))
         # Where the gradient is not positive, alpha is multiplied by 0 and may be anything.

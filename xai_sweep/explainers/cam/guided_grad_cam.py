@@ -1,12 +1,14 @@
 """Guided Grad-CAM on the captured graph."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from jaxtyping import Float, Int64
 from torch import Tensor
+from typing_extensions import override
 
-from xai_sweep.explainers.base import Explain, Explainer
+from xai_sweep.explainers.base import Explained, Explainer
 from xai_sweep.explainers.cam.grad_cam import GradCam
 from xai_sweep.explainers.gradient.guided_backprop import GuidedBackprop
 from xai_sweep.models.classifier import Classifier
@@ -26,20 +28,25 @@ class GuidedGradCam(Explainer):
 
     source: ClassVar[str] = "Selvaraju et al. 2017, arXiv:1610.02391"
 
+    @override
     def cost_in_forwards(self, targets: int = 1) -> float:
-        """See `Explainer.cost_in_forwards`."""
         return GradCam().cost_in_forwards(targets) + GuidedBackprop().cost_in_forwards(targets)
 
-    def bind(self, classifier: Classifier) -> Explain:
-        """See `Explainer.bind`."""
-        where = GradCam(self.layer).bind(classifier)
-        what = GuidedBackprop().bind(classifier)
+    @override
+    def prepare(
+        self, classifier: Classifier, images: Float[Tensor, "b c h w"]
+    ) -> Mapping[str, Any]:
+        return GradCam(self.layer).prepare(classifier, images)
 
-        def explain(
-            images: Float[Tensor, "b c h w"],
-            targets: Int64[Tensor, "b k"],
-            seeds: Int64[Tensor, " b"] | None = None,
-        ) -> Float[Tensor, "b k h w"]:
-            return where(images, targets) * what(images, targets)
-
-        return explain
+    @override
+    def explain(
+        self,
+        classifier: Classifier,
+        images: Float[Tensor, "b c h w"],
+        targets: Int64[Tensor, "b k"],
+        seeds: Int64[Tensor, " b"] | None = None,
+        carried: Int64[Tensor, "b h w"] | None = None,
+    ) -> Explained:
+        where = GradCam(self.layer).explain(classifier, images, targets)
+        what = GuidedBackprop().explain(classifier, images, targets)
+        return Explained(where.heatmaps * what.heatmaps)

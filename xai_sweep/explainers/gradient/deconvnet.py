@@ -4,15 +4,16 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
+from typing_extensions import override
 
 from xai_sweep.explainers.gradient.rectifiers import RectifiedGradient
 
 
 @dataclass(frozen=True)
 class Deconvnet(RectifiedGradient):
-    """The gradient, but a ReLU lets all positive parts through, and nothing else, open or not.
+    """The gradient, except that a ReLU passes all positive parts and nothing else, open or closed.
 
-    Max pooling is undone with the switches of the forward pass, which is its gradient.
+    Max pooling is inverted with the switches of the forward pass, which is its gradient.
 
     Source: Zeiler and Fergus 2014, "Visualizing and understanding convolutional networks", 2.1.
     """
@@ -20,6 +21,6 @@ class Deconvnet(RectifiedGradient):
     source: ClassVar[str] = "Zeiler and Fergus 2014, arXiv:1311.2901"
 
     @staticmethod
+    @override
     def receiver(before: Tensor, after: Tensor) -> Tensor:
-        """See `RectifiedGradient.receiver`."""
         return before

@@ -4,15 +4,16 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
+from typing_extensions import override
 
 from xai_sweep.explainers.gradient.rectifiers import RectifiedGradient
 
 
 @dataclass(frozen=True)
 class GuidedBackprop(RectifiedGradient):
-    """The gradient with negative parts dropped behind every ReLU, in the forward and backward pass.
+    """The gradient, with negative parts dropped at every ReLU in the forward and backward pass.
 
-    Where the network saturates (z > 6) a ReLU6 passes nothing.
+    Where the network saturates (z > 6), a ReLU6 passes nothing.
 
     Source: Springenberg et al. 2014, "Striving for simplicity", section 3.4.
     """
@@ -20,6 +21,6 @@ class GuidedBackprop(RectifiedGradient):
     source: ClassVar[str] = "Springenberg et al. 2014, arXiv:1412.6806"
 
     @staticmethod
+    @override
     def receiver(before: Tensor, after: Tensor) -> Tensor:
-        """See `RectifiedGradient.receiver`."""
         return after

@@ -5,8 +5,9 @@ from typing import ClassVar
 
 from jaxtyping import Float, Int64
 from torch import Tensor
+from typing_extensions import override
 
-from xai_sweep.explainers.base import Explain, Explainer, pixel_gradients
+from xai_sweep.explainers.base import Explained, Explainer, pixel_gradients
 from xai_sweep.models.classifier import Classifier
 
 
@@ -14,22 +15,22 @@ from xai_sweep.models.classifier import Classifier
 class InputXGradient(Explainer):
     """The gradient of the target's logit times the image, in the network's normalised space.
 
-    It is the first-order part of what the image adds to the logit of a picture in the mean colour.
+    This is the first-order part of what the image adds to the logit of a plain image in the mean
+    colour.
 
     Source: Shrikumar et al. 2016, "Not just a black box", section 2.
     """
 
     source: ClassVar[str] = "Shrikumar et al. 2016, arXiv:1605.01713"
 
-    def bind(self, classifier: Classifier) -> Explain:
-        """See `Explainer.bind`."""
-
-        def explain(
-            images: Float[Tensor, "b c h w"],
-            targets: Int64[Tensor, "b k"],
-            seeds: Int64[Tensor, " b"] | None = None,
-        ) -> Float[Tensor, "b k h w"]:
-            gradients = pixel_gradients(classifier, images, targets)
-            return (images.detach().unsqueeze(1) * gradients).sum(dim=2)
-
-        return explain
+    @override
+    def explain(
+        self,
+        classifier: Classifier,
+        images: Float[Tensor, "b c h w"],
+        targets: Int64[Tensor, "b k"],
+        seeds: Int64[Tensor, " b"] | None = None,
+        carried: Int64[Tensor, "b h w"] | None = None,
+    ) -> Explained:
+        gradients = pixel_gradients(classifier, images, targets)
+        return Explained((images.detach().unsqueeze(1) * gradients).sum(dim=2))

@@ -7,8 +7,9 @@ from typing import Any, ClassVar
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, fx
+from typing_extensions import override
 
-from xai_sweep.explainers.base import Explain, Explainer, differentiable, target_gradients
+from xai_sweep.explainers.base import Explained, Explainer, differentiable, target_gradients
 from xai_sweep.graphs.capture import capture
 from xai_sweep.graphs.folded import folded
 from xai_sweep.models.classifier import Classifier
@@ -17,7 +18,7 @@ aten = torch.ops.aten
 
 
 class _Positive(torch.autograd.Function):
-    """A value whose gradient is handed to ``receiver``, negative parts dropped."""
+    """A value whose gradient goes to ``receiver``, without its negative parts."""
 
     @staticmethod
     def forward(_context: Any, _receiver: Tensor, value: Tensor) -> Tensor:
@@ -29,7 +30,7 @@ class _Positive(torch.autograd.Function):
 
 
 class _Rectified(fx.Interpreter):
-    """Runs the graph; here every rectifier is an operation, be it a module, a function, re-used."""
+    """Runs the graph, in which functional and re-used rectifiers are operations like any other."""
 
     rectifiers: ClassVar[frozenset[Any]] = frozenset(
         {aten.relu.default, aten.relu6.default, aten.hardtanh.default}
@@ -47,35 +48,38 @@ class _Rectified(fx.Interpreter):
 
 
 class RectifiedGradient(Explainer):
-    """The gradient, its negative parts dropped at every rectifier.
+    """The gradient, with its negative parts dropped at every rectifier.
 
     Works on the captured graph, so functional, in-place and re-used ReLUs count, and ReLU6 too.
-    Smooth activations such as SiLU keep their gradient: the methods are not defined for them.
+    Smooth activations such as SiLU keep their gradient, since the methods do not define another.
     """
 
     @staticmethod
     @abstractmethod
     def receiver(before: Tensor, after: Tensor) -> Tensor:
-        """Where the gradient goes on that has arrived behind a rectifier: one of the two.
+        """Which of the two receives the gradient that has arrived behind a rectifier.
 
-        What is given to the value behind it gets the rectifier's own derivative from autograd;
-        what is given to the value before it does not.
+        A gradient for the value behind the rectifier is multiplied by the rectifier's derivative
+        on its way, by autograd; one for the value before it is not.
+
+        Args:
+            before: the rectifier's input.
+            after: its output.
         """
 
-    def bind(self, classifier: Classifier) -> Explain:
-        """See `Explainer.bind`."""
-
-        def explain(
-            images: Float[Tensor, "b c h w"],
-            targets: Int64[Tensor, "b k"],
-            seeds: Int64[Tensor, " b"] | None = None,
-        ) -> Float[Tensor, "b k h w"]:
-            if images.dtype == torch.float64:
-                graph = capture(classifier, images).graph
-            else:
-                graph = folded(classifier, images, in_place=False)
-            with differentiable(images) as pixels:
-                logits = _Rectified(graph, self.receiver).run(pixels)
-                return target_gradients(logits, pixels, targets).sum(dim=2)
-
-        return explain
+    @override
+    def explain(
+        self,
+        classifier: Classifier,
+        images: Float[Tensor, "b c h w"],
+        targets: Int64[Tensor, "b k"],
+        seeds: Int64[Tensor, " b"] | None = None,
+        carried: Int64[Tensor, "b h w"] | None = None,
+    ) -> Explained:
+        if images.dtype == torch.float64:
+            graph = capture(classifier, images).graph
+        else:
+            graph = folded(classifier, images, in_place=False)
+        with differentiable(images) as pixels:
+            logits = _Rectified(graph, self.receiver).run(pixels)
+            return Explained(target_gradients(logits, pixels, targets).sum(dim=2))

@@ -1,16 +1,14 @@
 """Saliency: the gradient of a class score at the pixels."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from jaxtyping import Float, Int64
 from torch import Tensor
+from typing_extensions import override
 
-from xai_sweep.core.errors import InputError
-from xai_sweep.explainers.base import Explain, Explainer, pixel_gradients
+from xai_sweep.explainers.base import Explained, Explainer, pixel_gradients
 from xai_sweep.models.classifier import Classifier
-
-REDUCTIONS = ("sum", "absolute_max")
 
 
 @dataclass(frozen=True)
@@ -24,27 +22,20 @@ class Saliency(Explainer):
             largest absolute value over channels, as in the paper.
     """
 
-    reduction: str = "sum"
+    reduction: Literal["sum", "absolute_max"] = "sum"
 
     source: ClassVar[str] = "Simonyan et al. 2013, arXiv:1312.6034"
 
-    def __post_init__(self) -> None:
-        if self.reduction not in REDUCTIONS:
-            raise InputError(
-                "explainer.reduction", self.reduction, f"must be one of {', '.join(REDUCTIONS)}"
-            )
-
-    def bind(self, classifier: Classifier) -> Explain:
-        """See `Explainer.bind`."""
-
-        def explain(
-            images: Float[Tensor, "b c h w"],
-            targets: Int64[Tensor, "b k"],
-            seeds: Int64[Tensor, " b"] | None = None,
-        ) -> Float[Tensor, "b k h w"]:
-            gradients = pixel_gradients(classifier, images, targets)
-            if self.reduction == "sum":
-                return gradients.sum(dim=2)
-            return gradients.abs().amax(dim=2)
-
-        return explain
+    @override
+    def explain(
+        self,
+        classifier: Classifier,
+        images: Float[Tensor, "b c h w"],
+        targets: Int64[Tensor, "b k"],
+        seeds: Int64[Tensor, " b"] | None = None,
+        carried: Int64[Tensor, "b h w"] | None = None,
+    ) -> Explained:
+        gradients = pixel_gradients(classifier, images, targets)
+        if self.reduction == "sum":
+            return Explained(gradients.sum(dim=2))
+        return Explained(gradients.abs().amax(dim=2))

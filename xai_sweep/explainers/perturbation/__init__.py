@@ -1,1 +1,1 @@
-"""Methods that ask the network about changed images."""
+"""Methods that predict changed images."""

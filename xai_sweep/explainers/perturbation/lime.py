@@ -1,31 +1,33 @@
-"""LIME for images: batched, repeatable, and with the standard errors of what it says."""
+"""LIME for images: batched, repeatable, and with standard errors of its coefficients."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Bool, Float, Int64, Num
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
+from typing_extensions import override
 
+from xai_sweep.core.columns import Column
 from xai_sweep.core.errors import ImageError
 from xai_sweep.core.seeds import derive
-from xai_sweep.explainers.base import Explainer
+from xai_sweep.explainers.base import Explained, Explainer
+from xai_sweep.explainers.perturbation.superpixels import SuperpixelFinder, with_outside
 from xai_sweep.explainers.perturbation.surrogates import (
-    Answers,
+    FACTS,
     LimeParameters,
+    LimeResult,
     MaskedPredictions,
-    SuperpixelFinder,
     Surrogate,
     clusters,
     fit,
     hidden,
     independent_rows,
     masks,
-    moved_labels,
 )
-from xai_sweep.models.classifier import Classifier
+from xai_sweep.models.classifier import Classifier, evaluating
 
 
 @dataclass(frozen=True)
@@ -33,104 +35,95 @@ class Lime(LimeParameters, Explainer):
     """Weights of superpixels in a local linear model of the class probability.
 
     With the same masks, coefficients, intercept and R2 are those of the `lime` package with all
-    features. Every superpixel is painted with its signed weight. Parameters: see `LimeParameters`.
+    features. Every pixel gets the signed weight of its superpixel. Without seeds, every image is
+    explained with the same masks. Parameters: see `LimeParameters`.
 
     Source: Ribeiro, Singh, Guestrin 2016, "Why should I trust you?", section 3.
     """
 
+    _find: SuperpixelFinder = field(init=False, repr=False, compare=False)
+
     is_deterministic: ClassVar[bool] = False
+    facts: ClassVar[tuple[Column, ...]] = FACTS
     source: ClassVar[str] = "Ribeiro et al. 2016, arXiv:1602.04938"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "_find", SuperpixelFinder(self.segmentation, self.options))
+
+    @override
     def cost_in_forwards(self, targets: int = 1) -> float:
-        """Masked images per image; at most, if their number is found while working."""
-        return float(sum(self.rounds()))
+        return float(sum(self.rounds()))  # the most that `auto` may take
 
-    def bind(self, classifier: Classifier) -> "BoundLime":
-        """See `Explainer.bind`."""
-        return BoundLime(self, classifier)
-
-
-class BoundLime:
-    """LIME for one classifier."""
-
-    def __init__(self, explainer: LimeParameters, classifier: Classifier) -> None:
-        self.explainer = explainer
-        self.classifier = classifier
-        self.find = SuperpixelFinder(explainer.segmentation, explainer.options)
-        self.predict = MaskedPredictions(classifier, explainer.precision, explainer.samples_at_once)
-
-    def __call__(
+    @override
+    def explain(
         self,
+        classifier: Classifier,
         images: Float[Tensor, "b c h w"],
         targets: Int64[Tensor, "b k"],
         seeds: Int64[Tensor, " b"] | None = None,
-    ) -> Float[Tensor, "b k h w"]:
-        """See `Explain`. Without seeds every image is explained with the same masks."""
-        return self.explanation(images, targets, seeds).heatmaps().to(images.dtype)
+        carried: Int64[Tensor, "b h w"] | None = None,
+    ) -> Explained:
+        found = self.surrogates(classifier, images, targets, seeds, carried)
+        if carried is None and self.superpixels == "moved":
+            carried = found.labels
+        return Explained(found.heatmaps().to(images.dtype), found.facts(), carried)
 
-    def accounted(
-        self,
-        images: Float[Tensor, "b c h w"],
-        targets: Int64[Tensor, "b k"],
-        seeds: Int64[Tensor, " b"] | None = None,
-        segments: Int64[Tensor, "b h w"] | None = None,
-    ) -> tuple[Float[Tensor, "b k h w"], dict[str, Num[Tensor, "b k"]]]:
-        """See `Segmented`.
+    @override
+    def prepare(
+        self, classifier: Classifier, images: Float[Tensor, "b c h w"]
+    ) -> Mapping[str, Any]:
+        """Measure how far reduced precision moves the probabilities of these images, at most.
 
         Returns:
-            The heatmaps, and ``surrogate_r2``, ``num_samples``, ``coefficient_stderr`` (mean over
-            superpixels).
+            ``probability_difference``, unless the precision is ``float32``.
         """
-        found = self.explanation(images, targets, seeds, segments)
-        return found.heatmaps().to(images.dtype), found.health()
-
-    def segments(self, images: Float[Tensor, "b c h w"]) -> Int64[Tensor, "b h w"] | None:
-        """See `Segmented`."""
-        if self.explainer.segments == "own":
-            return None
-        return self.find(self.classifier.normalisation.to_pixels(images))
-
-    def notes(self, images: Float[Tensor, "b c h w"]) -> dict[str, Any]:
-        """How far reduced precision moves the probabilities of these images, at most."""
-        if self.explainer.precision == "float32":
+        if self.precision == "float32":
             return {}
-        exact = MaskedPredictions(self.classifier, "float32", self.explainer.samples_at_once)
+        with torch.no_grad(), evaluating(classifier.module):
+            classes = classifier.module(images).shape[1]
+        targets = torch.arange(classes, device=images.device).expand(len(images), -1)
         labels = torch.zeros(images[:, 0].shape, dtype=torch.int64, device=images.device)
         shown = torch.ones(len(images), 2, 1, dtype=torch.bool, device=images.device)
-        with torch.no_grad():
-            classes = self.classifier.module(images).shape[1]
-        every = torch.arange(classes, device=images.device).expand(len(images), -1)
-        rough = self.predict(images, images, labels, shown, every)
-        difference = (rough - exact(images, images, labels, shown, every)).abs().amax()
-        return {"probability_difference": float(difference)}
+        exact, rough = (
+            MaskedPredictions(classifier, precision, self.samples_at_once)(
+                images, images, labels, shown, targets
+            )
+            for precision in ("float32", self.precision)
+        )
+        return {"probability_difference": float((rough - exact).abs().amax())}
 
-    def explanation(
+    def surrogates(
         self,
+        classifier: Classifier,
         images: Float[Tensor, "b c h w"],
         targets: Int64[Tensor, "b k"],
         seeds: Int64[Tensor, " b"] | None = None,
-        segments: Int64[Tensor, "b h w"] | None = None,
+        carried: Int64[Tensor, "b h w"] | None = None,
         given_masks: Bool[Tensor, "b n p"] | None = None,
-    ) -> Answers:
-        """Coefficients of every superpixel.
+    ) -> LimeResult:
+        """The linear models, with the coefficients of every superpixel.
 
         Args:
+            classifier: the network.
             images: in normalised space.
             targets: K classes of each image.
             seeds: one per image; the masks depend on it and on the explainer's own seed.
-            segments: see `Segmented`.
-            given_masks: to be used, in one round, instead of drawn ones.
+            carried: the superpixel of each pixel, see `Explainer.explain`; None to find them.
+            given_masks: to use in a single round, instead of drawing masks.
 
         Raises:
             InputError: a target that is not a class.
             ImageError: an image of one colour or with a single superpixel, or not more samples
                 than superpixels.
         """
-        wish, images = self.explainer, images.detach()
-        labels, present = self._superpixels(images, segments)
-        painted = self._painted(images, labels, present)
-        answers = Answers.to_come(labels, present, targets.shape[1])
-        sizes = wish.rounds() if given_masks is None else [given_masks.shape[1]]
+        images = images.detach()
+        predict = MaskedPredictions(classifier, self.precision, self.samples_at_once)
+        labels, present = self._superpixels(classifier, images, carried)
+        painted = self._painted(classifier, images, labels, present)
+        result = LimeResult.empty(labels, present, targets.shape[1])
+        sizes = self.rounds() if given_masks is None else [given_masks.shape[1]]
+        design = self.design if given_masks is None else "bernoulli"
         keys = self._keys(images, seeds)
         active = torch.arange(len(images), device=images.device)
         shown = present.new_empty(len(images), 0, present.shape[1])
@@ -139,45 +132,44 @@ class BoundLime:
             new = given_masks
             if new is None:
                 drawn = [keys(image, number) for image in active.tolist()]
-                new = masks(wish.design, drawn, size, present.shape[1], whole_first=number == 0)
+                new = masks(design, drawn, size, present.shape[1], whole_first=number == 0)
             new = new.to(images.device)
-            found = self.predict(
-                images[active], painted[active], labels[active], new, targets[active]
-            )
+            found = predict(images[active], painted[active], labels[active], new, targets[active])
             shown, scores = torch.cat([shown, new], dim=1), torch.cat([scores, found], dim=1)
-            design = wish.design if given_masks is None else "bernoulli"
             pairs = clusters(design, sizes[: number + 1])
-            model = fit(shown, present[active], scores, pairs, wish.kernel_width, wish.alpha)
+            model = fit(shown, present[active], scores, pairs, self.kernel_width, self.alpha)
             last = number == len(sizes) - 1
-            answers.take(active, model, shown.shape[1], self._precise(model) | last)
-            left = answers.open(active)
+            result.fill(active, model, shown.shape[1], self._is_precise(model) | last)
+            left = result.unfinished(active)
             active, shown, scores = active[left], shown[left], scores[left]
             if not len(active):
                 break
-        return answers
+        return result
 
     def _superpixels(
-        self, images: Float[Tensor, "b c h w"], segments: Int64[Tensor, "b h w"] | None
+        self,
+        classifier: Classifier,
+        images: Float[Tensor, "b c h w"],
+        carried: Int64[Tensor, "b h w"] | None,
     ) -> tuple[Int64[Tensor, "b h w"], Bool[Tensor, "b p"]]:
         """The superpixel of each pixel, and which superpixels each image has."""
-        wish = self.explainer
-        if segments is None:
-            labels = self.find(self.classifier.normalisation.to_pixels(images))
+        if carried is None:
+            labels = self._find(classifier.normalisation.to_pixels(images))
         else:
-            labels = moved_labels(segments)
+            labels = with_outside(carried)
         present = torch.zeros(
             len(images), int(labels.amax()) + 1, dtype=torch.bool, device=images.device
         ).scatter_(1, labels.flatten(1), True)
-        if wish.hide == "mean" and (images == images[..., :1, :1]).flatten(1).all(dim=1).any():
+        if self.hide == "mean" and (images == images[..., :1, :1]).flatten(1).all(dim=1).any():
             raise ImageError("an image of one colour: hiding its superpixels changes nothing")
         if (present.sum(dim=1) < 2).any():
             raise ImageError(
-                f"explainer.segmentation={wish.segmentation}: found a single superpixel, and LIME "
+                f"explainer.segmentation={self.segmentation}: found a single superpixel, and LIME "
                 "needs at least two; explainer.options changes their size"
             )
-        most = sum(wish.rounds())
+        most = sum(self.rounds())
         for count in present.sum(dim=1).tolist():
-            if independent_rows(wish.design, most) <= count:
+            if independent_rows(self.design, most) <= count:
                 raise ImageError(
                     f"explainer.num_samples={most}: must be more than the {count} superpixels "
                     "of the image, and twice as many with complements (design)"
@@ -186,32 +178,31 @@ class BoundLime:
 
     def _painted(
         self,
+        classifier: Classifier,
         images: Float[Tensor, "b c h w"],
         labels: Int64[Tensor, "b h w"],
         present: Bool[Tensor, "b p"],
     ) -> Float[Tensor, "b c h w"]:
         """The images with everything hidden."""
-        if self.explainer.hide == "mean":
+        if self.hide == "mean":
             return hidden(images, labels, present.shape[1])
-        level = torch.full_like(images, self.explainer.hide)
-        return self.classifier.normalisation.to_normalised(level)
+        return classifier.normalisation.to_normalised(torch.full_like(images, self.hide))
 
     def _keys(
         self, images: Float[Tensor, "b c h w"], seeds: Int64[Tensor, " b"] | None
     ) -> Callable[[int, int], tuple[int, int]]:
         """What the masks of an image are drawn from, in each round."""
-        wish = self.explainer
-        of_image = [0] * len(images) if seeds is None else seeds.tolist()
+        own_seeds = [0] * len(images) if seeds is None else seeds.tolist()
         contents = [""] * len(images)
-        if wish.masks == "independent":
+        if self.masks == "independent":
             contents = [sha256(each.cpu().numpy().tobytes()).hexdigest() for each in images]
 
         def key(image: int, number: int) -> tuple[int, int]:
-            own = derive(wish.seed, contents[image], f"masks of round {number}")
-            return of_image[image] % 2**64, own
+            derived = derive(self.seed, contents[image], f"masks of round {number}")
+            return own_seeds[image] % 2**64, derived
 
         return key
 
-    def _precise(self, model: Surrogate) -> Bool[Tensor, "b k"]:
+    def _is_precise(self, model: Surrogate) -> Bool[Tensor, "b k"]:
         errors = model.stderr.square().sum(dim=2)
-        return errors <= self.explainer.stderr**2 * model.coefficients.square().sum(dim=2)
+        return errors <= self.stderr**2 * model.coefficients.square().sum(dim=2)

@@ -1,27 +1,29 @@
 """Occlusion by a sliding window."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 import torch.nn.functional as F
+from annotated_types import Ge
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
+from typing_extensions import override
 
 from xai_sweep.core.errors import InputError
-from xai_sweep.explainers.base import Explain, Explainer
-from xai_sweep.explainers.baselines import baseline_like, check_baseline
+from xai_sweep.explainers.base import Explained, Explainer
+from xai_sweep.explainers.baselines import Baseline, baseline_like
 from xai_sweep.explainers.perturbation.perturbed import perturbed_scores
 from xai_sweep.models.classifier import Classifier
 
 
 @dataclass(frozen=True)
 class Occlusion(Explainer):
-    """How much the target's logit falls when a square of the image is covered.
+    """How far the target's logit falls when a square of the image is covered.
 
-    The square moves over the image, as far as it takes to cover every pixel; the last ones may
-    stick out. A pixel has the mean fall of the squares that cover it, as in captum.
+    The square moves over the image until every pixel has been covered; the last squares may extend
+    beyond the image. A pixel gets the mean fall of the squares that cover it, as in captum.
 
     Source: Zeiler and Fergus 2014, "Visualizing and understanding convolutional networks", 4.2.
 
@@ -32,48 +34,56 @@ class Occlusion(Explainer):
             ``black`` or ``white``.
     """
 
-    window: int = 32
-    stride: int = 16
-    baseline: str = "mean"
+    window: Annotated[int, Ge(1)] = 32
+    stride: Annotated[int, Ge(1)] = 16
+    baseline: Baseline = "mean"
 
     source: ClassVar[str] = "Zeiler and Fergus 2014, arXiv:1311.2901"
 
     def __post_init__(self) -> None:
-        check_baseline(self.baseline)
-        if self.window < 1:
-            raise InputError("explainer.window", self.window, "must be at least 1")
-        if not 1 <= self.stride <= self.window:
+        super().__post_init__()
+        if self.stride > self.window:
             allowed = f"must be from 1 to {self.window}, the window's side, to leave no pixel out"
             raise InputError("explainer.stride", self.stride, allowed)
 
     def squares(self, side: int) -> int:
-        """How many squares stand along a side of the image."""
+        """The number of squares along a side of the image, given in pixels."""
         return -(-(side - self.window) // self.stride) + 1
 
+    @override
     def cost_in_forwards(self, targets: int = 1) -> float:
-        """See `Explainer.cost_in_forwards`; does not depend on the number of targets."""
         return 1.0 + self.squares(224) ** 2
 
-    def bind(self, classifier: Classifier) -> Explain:
-        """See `Explainer.bind`."""
+    @override
+    def prepare(
+        self, classifier: Classifier, images: Float[Tensor, "b c h w"]
+    ) -> Mapping[str, Any]:
+        self._check(images)
+        return {}
 
-        def explain(
-            images: Float[Tensor, "b c h w"],
-            targets: Int64[Tensor, "b k"],
-            seeds: Int64[Tensor, " b"] | None = None,
-        ) -> Float[Tensor, "b k h w"]:
-            height, width = images.shape[-2:]
-            if self.window > min(height, width):
-                allowed = f"must be at most {min(height, width)}, the image's smaller side"
-                raise InputError("explainer.window", self.window, allowed)
-            cover = baseline_like(images, self.baseline, classifier)
-            scores = perturbed_scores(classifier, images, cover, self._masks(images), targets)
-            falls = (scores[:, :1] - scores[:, 1:]).transpose(1, 2)
-            grid = falls.reshape(*targets.shape, self.squares(height), self.squares(width))
-            covers = self._painted(torch.ones_like(grid[:1, :1]), height, width)
-            return self._painted(grid, height, width) / covers
+    @override
+    def explain(
+        self,
+        classifier: Classifier,
+        images: Float[Tensor, "b c h w"],
+        targets: Int64[Tensor, "b k"],
+        seeds: Int64[Tensor, " b"] | None = None,
+        carried: Int64[Tensor, "b h w"] | None = None,
+    ) -> Explained:
+        self._check(images)
+        height, width = images.shape[-2:]
+        cover = baseline_like(images, self.baseline, classifier)
+        scores = perturbed_scores(classifier, images, cover, self._masks(images), targets)
+        falls = (scores[:, :1] - scores[:, 1:]).transpose(1, 2)
+        grid = falls.reshape(*targets.shape, self.squares(height), self.squares(width))
+        covers = self._painted(torch.ones_like(grid[:1, :1]), height, width)
+        return Explained(self._painted(grid, height, width) / covers)
 
-        return explain
+    def _check(self, images: Tensor) -> None:
+        side = min(images.shape[-2:])
+        if self.window > side:
+            allowed = f"must be at most {side}, the image's smaller side"
+            raise InputError("explainer.window", self.window, allowed)
 
     def _masks(self, images: Tensor) -> Iterator[Bool[Tensor, "1 h w"]]:
         """Nothing covered, then every square, row by row."""

@@ -1,4 +1,4 @@
-"""What the network makes of images of which parts are replaced."""
+"""Logits of images in which parts are replaced."""
 
 from collections.abc import Iterator
 
@@ -24,11 +24,11 @@ def perturbed_scores(
     """The K target logits of every image, perturbed in N ways; one forward pass gives all K.
 
     Args:
-        classifier: what is asked.
+        classifier: the network.
         images: ``[B, C, H, W]``.
-        replacement: what stands in the place of what is taken away.
-        replaced: for each of N perturbations in turn, which pixels of each image these are:
-            ``[B, H, W]``, or ``[1, H, W]`` for the same of all.
+        replacement: the pixels that replaced ones are taken from.
+        replaced: N masks, one per perturbation, of the pixels to replace in each image:
+            ``[B, H, W]``, or ``[1, H, W]`` for the same pixels in all images.
         targets: ``int64[B, K]``.
 
     Returns:
@@ -54,7 +54,7 @@ def perturbed_scores(
 def _stacks(
     masks: Iterator[Bool[Tensor, "_ h w"]], count: int, size: int
 ) -> Iterator[Bool[Tensor, "n b h w"]]:
-    """So many perturbations together."""
+    """The masks in stacks of a size, the last one perhaps smaller."""
     waiting: list[Tensor] = []
     for mask in masks:
         waiting.append(mask.expand(count, -1, -1))

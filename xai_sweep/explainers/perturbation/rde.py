@@ -1,23 +1,23 @@
 """Rate-distortion explanations: the fewest pixels that, amid noise, keep the output."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
+from annotated_types import Ge, Gt
 from jaxtyping import Float, Int64
 from torch import Tensor
+from typing_extensions import override
 
 from xai_sweep.core.errors import InputError
-from xai_sweep.core.seeds import Dice, dice_for
-from xai_sweep.explainers.base import Explain, Explainer, target_scores
+from xai_sweep.core.seeds import RandomStreams, streams_for
+from xai_sweep.explainers.base import Explained, Explainer, target_scores
 from xai_sweep.explainers.perturbation.perturbed import AT_ONCE
 from xai_sweep.models.classifier import Classifier, evaluating
 
-NOISES = ("gaussian", "uniform")
-OUTPUTS = ("logit", "probability")
-# Pictures of nothing but noise, forward only and once for all targets: the unit of distortion.
+# Images of nothing but noise, forward only and once for all targets: the unit of distortion.
 _OF_NOISE = 16
 
 
@@ -29,86 +29,83 @@ class RDE(Explainer):
 
         D(s) / D(0) + sparsity mean(s),   D(s) = E_n (f(x) - f(s x + (1 - s) n))^2
 
-    so an empty mask costs 1 and a full one ``sparsity``, whatever the network, its outputs and
+    so that an empty mask costs 1 and a full one ``sparsity``, whatever the network, its outputs and
     the size of the image. The mask is the heatmap.
 
-    D is estimated with new noise in every step, and its gradient followed by Adam from the full
-    mask, for any differentiable network, as the framework is put by Kolek et al. 2021, "A
-    rate-distortion framework for explaining black-box model decisions", arXiv:2110.08252. Blocks,
-    units and defaults are this package's. Without seeds every image takes seed 0.
+    D is estimated with new noise in every step, and Adam follows its gradient from the full mask,
+    for any differentiable network, as in Kolek et al. 2021, "A rate-distortion framework for
+    explaining black-box model decisions", arXiv:2110.08252. Blocks, units and defaults are this
+    package's.
 
     Source: Macdonald et al. 2019, "A rate-distortion framework for explaining neural network
     decisions".
 
     Attributes:
-        sparsity: what the whole image costs, in units of the distortion by noise alone.
-        block: side of the squares that share a value of the mask, in pixels. 1 is a mask of
-            single pixels; many such are equally good, so that one of few steps is mostly chance.
+        sparsity: cost of the whole image, in units of the distortion by noise alone.
+        block: side of the squares that share a value of the mask, in pixels. 1 gives a mask of
+            single pixels; many such masks are equally good, so that after few steps the result is
+            mostly chance.
         steps: of the optimisation.
         samples: noisy images per step.
-        step_size: how far a value of the mask goes in a step, about.
+        step_size: about how far a value of the mask moves in a step.
         noise: ``gaussian``, with the mean and standard deviation of the network's training set,
-            as far as its normalisation says; ``uniform`` between black and white.
+            as given by its normalisation; ``uniform`` between black and white.
         output: f, ``logit`` or ``probability``.
     """
 
-    sparsity: float = 1.0
-    block: int = 8
-    steps: int = 100
-    samples: int = 2
-    step_size: float = 0.1
-    noise: str = "gaussian"
-    output: str = "logit"
+    sparsity: Annotated[float, Gt(0)] = 1.0
+    block: Annotated[int, Ge(1)] = 8
+    steps: Annotated[int, Ge(1)] = 100
+    samples: Annotated[int, Ge(1)] = 2
+    step_size: Annotated[float, Gt(0)] = 0.1
+    noise: Literal["gaussian", "uniform"] = "gaussian"
+    output: Literal["logit", "probability"] = "logit"
 
     is_deterministic: ClassVar[bool] = False
     is_signed: ClassVar[bool] = False
     source: ClassVar[str] = "Macdonald et al. 2019, arXiv:1905.11092"
 
-    def __post_init__(self) -> None:
-        for key, given, allowed in (
-            ("noise", self.noise, NOISES),
-            ("output", self.output, OUTPUTS),
-        ):
-            if given not in allowed:
-                raise InputError(f"explainer.{key}", given, f"must be one of {', '.join(allowed)}")
-        counts = {"block": self.block, "steps": self.steps, "samples": self.samples}
-        for key, count in counts.items():
-            if count < 1:
-                raise InputError(f"explainer.{key}", count, "must be at least 1")
-        for key, number in (("sparsity", self.sparsity), ("step_size", self.step_size)):
-            if not number > 0:
-                raise InputError(f"explainer.{key}", number, "must be more than 0")
-
+    @override
     def cost_in_forwards(self, targets: int = 1) -> float:
-        """See `Explainer.cost_in_forwards`: every noisy image goes forward and back per target."""
+        # Every noisy image passes forward and back for each target.
         return float(1 + _OF_NOISE + 2 * self.steps * self.samples * targets)
 
-    def bind(self, classifier: Classifier) -> Explain:
-        """See `Explainer.bind`."""
+    @override
+    def prepare(
+        self, classifier: Classifier, images: Float[Tensor, "b c h w"]
+    ) -> Mapping[str, Any]:
+        self._check(images)
+        return {}
 
-        def explain(
-            images: Float[Tensor, "b c h w"],
-            targets: Int64[Tensor, "b k"],
-            seeds: Int64[Tensor, " b"] | None = None,
-        ) -> Float[Tensor, "b k h w"]:
-            with evaluating(classifier.module), torch.inference_mode(False), torch.no_grad():
-                distortion = Distortion(
-                    self,
-                    classifier,
-                    images.clone().detach(),
-                    targets.clone(),
-                    dice_for(seeds, len(images)),
-                )
-                return self._mask(distortion, targets.shape)
+    @override
+    def explain(
+        self,
+        classifier: Classifier,
+        images: Float[Tensor, "b c h w"],
+        targets: Int64[Tensor, "b k"],
+        seeds: Int64[Tensor, " b"] | None = None,
+        carried: Int64[Tensor, "b h w"] | None = None,
+    ) -> Explained:
+        self._check(images)
+        with evaluating(classifier.module), torch.inference_mode(False), torch.no_grad():
+            distortion = Distortion(
+                self,
+                classifier,
+                images.clone().detach(),
+                targets.clone(),
+                streams_for(seeds, len(images)),
+            )
+            return Explained(self._mask(distortion, targets.shape))
 
-        return explain
+    def _check(self, images: Tensor) -> None:
+        side = min(images.shape[-2:])
+        if self.block > side:
+            allowed = f"must be at most {side}, the image's shorter side"
+            raise InputError("explainer.block", self.block, allowed)
 
     def _mask(self, distortion: "Distortion", shape: torch.Size) -> Float[Tensor, "b k h w"]:
         height, width = distortion.images.shape[-2:]
-        if self.block > min(height, width):
-            allowed = f"must be at most {min(height, width)}, the image's shorter side"
-            raise InputError("explainer.block", self.block, allowed)
-        # The gradient of the objective times the number of pixels, so that numbers are about 1.
+        # The objective's gradient times the number of pixels, so that its values are about 1.
         scale = height * width / distortion.of_noise
         scale = scale.where(distortion.of_noise > 0, 0)[:, :, None, None]
         size = -(-height // self.block), -(-width // self.block)
@@ -121,7 +118,7 @@ class RDE(Explainer):
 
         for _ in range(self.steps):
             gradient = scale * distortion.gradient(mask(), self.samples) + self.sparsity
-            # Windows that reach over the edge are divided by the pixels that they hold.
+            # Windows that extend beyond the edge are averaged over the pixels that they hold.
             blocks.grad = F.avg_pool2d(gradient, self.block, ceil_mode=True)
             adam.step()
             blocks.clamp_(0, 1)
@@ -129,14 +126,14 @@ class RDE(Explainer):
 
 
 class Distortion:
-    """How far noise behind masks moves the outputs of each image's targets.
+    """How far noise in the masked parts moves the outputs of each image's targets.
 
     Args:
-        explainer: what noise, and which output.
+        explainer: which noise, and which output.
         classifier: whose module is in evaluation mode.
         images: ``[B, C, H, W]``.
         targets: ``int64[B, K]``.
-        dice: where the noise comes from; the targets of an image share it.
+        streams: where the noise comes from; all targets of an image share it.
 
     Attributes:
         scores: the outputs without noise, ``[B, K]``.
@@ -149,13 +146,13 @@ class Distortion:
         classifier: Classifier,
         images: Float[Tensor, "b c h w"],
         targets: Int64[Tensor, "b k"],
-        dice: Dice,
+        streams: RandomStreams,
     ) -> None:
         self.explainer = explainer
         self.classifier = classifier
         self.images = images
         self.targets = targets
-        self.dice = dice
+        self.streams = streams
         # A network may begin with an operation in place, and the images are still needed.
         self.scores = self._outputs(images.clone(), targets)
         self.of_noise = torch.zeros_like(self.scores)
@@ -182,7 +179,7 @@ class Distortion:
     def _outputs(
         self, images: Float[Tensor, "n c h w"], targets: Int64[Tensor, "n k"]
     ) -> Float[Tensor, "n k"]:
-        # Nor is one ever alone, for whom convolutions take another path: see `Batching.map`.
+        # Convolutions take another path for a batch of one, and differ in the last digit.
         together = images if len(images) > 1 else images.repeat(2, 1, 1, 1)
         logits: Tensor = self.classifier.module(together)[: len(images)]
         is_logit = self.explainer.output == "logit"
@@ -191,12 +188,12 @@ class Distortion:
     def _noise(self) -> Float[Tensor, "b c h w"]:
         shape = tuple(self.images.shape[1:])
         if self.explainer.noise == "gaussian":
-            return self.dice.normal(shape).to(self.images)
-        pixels = self.dice.uniform(shape).to(self.images)
+            return self.streams.normal(shape).to(self.images)
+        pixels = self.streams.uniform(shape).to(self.images)
         return self.classifier.normalisation.to_normalised(pixels)
 
     def _parts(self, rows: int) -> Iterator[Int64[Tensor, " r"]]:
-        """Rows in parts that the device takes at once, of about the same size."""
+        """Rows in parts of about the same size that the device computes at once."""
         at_once = AT_ONCE.get(self.images.device.type, max(AT_ONCE.values()))
         everything = torch.arange(rows, device=self.images.device)
         yield from everything.tensor_split(-(-rows // at_once))

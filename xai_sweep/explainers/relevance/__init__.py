@@ -1,1 +1,1 @@
-"""Methods that hand the logit down layer by layer."""
+"""Methods that propagate the logit back layer by layer."""

@@ -1,19 +1,23 @@
-"""Layer-wise relevance propagation for a network whose weights are not certain."""
+"""Layer-wise relevance propagation for a network with uncertain weights."""
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import torch
-from jaxtyping import Float, Float64, Int64
+from annotated_types import Ge, Gt, Interval
+from jaxtyping import Float, Int64
 from torch import Tensor
+from typing_extensions import override
 
 from xai_sweep.core.errors import InputError
 from xai_sweep.core.hashing import file_sha256
-from xai_sweep.core.seeds import dice_for
-from xai_sweep.explainers.base import Explainer
+from xai_sweep.core.seeds import streams_for
+from xai_sweep.explainers.base import Explained, Explainer
+from xai_sweep.explainers.memory import Memory
 from xai_sweep.explainers.relevance.engine import (
+    DEFAULT_RULES,
     Dropout,
     Plan,
     Propagation,
@@ -21,11 +25,12 @@ from xai_sweep.explainers.relevance.engine import (
     own_dropouts,
     with_masks,
 )
-from xai_sweep.explainers.relevance.lrp import LRP, BoundLRP
+from xai_sweep.explainers.relevance.lrp import LRP, BatchNorm, Unsupported, at_image_size
+from xai_sweep.graphs.capture import capture
 from xai_sweep.models.classifier import Classifier
 from xai_sweep.models.weights import existing, put_weights, read_weights
 
-POSTERIORS = ("dropout", "added_dropout", "ensemble")
+Posterior = Literal["dropout", "added_dropout", "ensemble"]
 PERCENTS = (5.0, 25.0, 50.0, 75.0, 95.0)
 _MEMBERS = "explainer.members"
 
@@ -35,78 +40,142 @@ class BLRP(Explainer):
     """A percentile, pixel by pixel, of LRP's heatmaps over draws from a posterior of the weights.
 
     A low percentile shows what nearly all draws find relevant, a high one what some of them do.
-    `BoundBLRP.percentiles` gives several of the same draws. Without seeds every image takes seed 0.
+    `percentiles` gives several of the same draws. LRP conserves relevance in every draw, but a
+    percentile of its heatmaps does not, so there are no accounts.
 
     Source: Bykov et al. 2020, "How much can I trust you? Quantifying uncertainties in explaining
     neural networks", whose heatmaps are percentiles of such a distribution.
 
     Attributes:
-        posterior: ``dropout``, the network's own dropout layers, left on (Gal and Ghahramani
+        posterior: ``dropout``, the network's own dropout layers, left active (Gal and Ghahramani
             2016); ``added_dropout``, dropout in front of every linear layer, for networks that
-            have none: how far draws lie apart then follows from ``rate`` and not from training;
+            have none: the spread of the draws then follows from ``rate`` and not from training;
             ``ensemble``, networks that were trained independently (Lakshminarayanan et al. 2017).
         percentile: from 0 to 100, of the heatmap; 50 is the median.
-        draws: for dropout, how many; an ensemble has one per member. Masks are those of each
-            image, whatever else is in its batch.
-        rate: for ``added_dropout``, the probability of a neuron to be silent.
+        draws: for dropout, how many; an ensemble has one per member. An image's masks do not depend
+            on the other images of its batch.
+        rate: for ``added_dropout``, the probability that a neuron is silent.
         members: for ``ensemble``, files of weights for this network, at least two. They are all
             held in memory. The network's own weights predict; they are a member only if they are
             in the list.
         rules, batchnorm, batchnorm_epsilon, layer, unsupported: see `LRP`.
     """
 
-    posterior: str = "dropout"
-    percentile: float = 50.0
-    draws: int = 50
-    rate: float = 0.2
+    posterior: Posterior = "dropout"
+    percentile: Annotated[float, Interval(ge=0, le=100)] = 50.0
+    draws: Annotated[int, Ge(2)] = 50
+    rate: Annotated[float, Interval(ge=0, lt=1)] = 0.2
     members: Any = None
-    rules: Any = "default"
-    batchnorm: str = "fuse"
-    batchnorm_epsilon: float = 1e-6
+    rules: Any = DEFAULT_RULES
+    batchnorm: BatchNorm = "fuse"
+    batchnorm_epsilon: Annotated[float, Gt(0)] = 1e-6
     layer: str | None = None
-    unsupported: str = "error"
+    unsupported: Unsupported = "error"
+    _lrp: LRP = field(init=False, repr=False, compare=False)
+    _memory: Memory = field(default_factory=Memory, init=False, repr=False, compare=False)
 
     is_deterministic: ClassVar[bool] = False
     source: ClassVar[str] = "Bykov et al. 2020, arXiv:2006.09000"
 
     def __post_init__(self) -> None:
-        if self.posterior not in POSTERIORS:
-            allowed = f"must be one of {', '.join(POSTERIORS)}"
-            raise InputError("explainer.posterior", self.posterior, allowed)
-        if not 0 <= self.percentile <= 100:
-            raise InputError("explainer.percentile", self.percentile, "must be from 0 to 100")
-        if self.draws < 2:
-            raise InputError("explainer.draws", self.draws, "must be at least 2")
-        if not 0 <= self.rate < 1:
-            raise InputError("explainer.rate", self.rate, "must be at least 0 and less than 1")
+        super().__post_init__()
         object.__setattr__(self, "members", self._files())
-        self.lrp()
-        # An ensemble draws nothing, so there is no second draw to compare with.
+        given = self.rules, self.batchnorm, self.batchnorm_epsilon, self.layer, self.unsupported
+        object.__setattr__(self, "_lrp", LRP(*given))
+        # The members of an ensemble are given, so nothing is random.
         object.__setattr__(self, "is_deterministic", self.posterior == "ensemble")
 
-    def lrp(self) -> LRP:
-        """What explains every draw."""
-        return LRP(self.rules, self.batchnorm, self.batchnorm_epsilon, self.layer, self.unsupported)
-
+    @override
     def identity(self) -> dict[str, str]:
-        """See `Explainer.identity`."""
         return {
             f"{_MEMBERS}.{number}": f"sha256:{file_sha256(existing(path, _MEMBERS))}"
             for number, path in enumerate(self.members or ())
         }
 
+    @override
     def cost_in_forwards(self, targets: int = 1) -> float:
-        """See `Explainer.cost_in_forwards`."""
         draws = self.draws if self.members is None else len(self.members)
         return float(draws * (1 + targets))
 
-    def bind(self, classifier: Classifier) -> "BoundBLRP":
-        """See `Explainer.bind`.
+    @override
+    def explain(
+        self,
+        classifier: Classifier,
+        images: Float[Tensor, "b c h w"],
+        targets: Int64[Tensor, "b k"],
+        seeds: Int64[Tensor, " b"] | None = None,
+        carried: Int64[Tensor, "b h w"] | None = None,
+    ) -> Explained:
+        maps = self.percentiles(classifier, images, targets, seeds, [self.percentile])
+        return Explained(maps[0])
+
+    @override
+    def prepare(
+        self, classifier: Classifier, images: Float[Tensor, "b c h w"]
+    ) -> Mapping[str, Any]:
+        """See `LRP.prepare`; ``dropout`` is the rate of every layer that drops, by its path.
 
         Raises:
-            InputError: a file of an ensemble is not there, or does not fit the network.
+            InputError: there is no dropout to draw, or a member's file does not fit the network.
         """
-        return BoundBLRP(self, [self.lrp().bind(each) for each in self._networks(classifier)])
+        networks = self._networks(classifier, images)
+        findings = [self._lrp.prepare(network, images) for network in networks]
+        plan = self._lrp.propagation(networks[0], images).plan
+        return {
+            "logit_difference": max(each["logit_difference"] for each in findings),
+            "unsupported": findings[0]["unsupported"],
+            "dropout": {each.path: each.rate for each in self._dropouts(plan)},
+        }
+
+    def percentiles(
+        self,
+        classifier: Classifier,
+        images: Float[Tensor, "b c h w"],
+        targets: Int64[Tensor, "b k"],
+        seeds: Int64[Tensor, " b"] | None = None,
+        percents: Sequence[float] = PERCENTS,
+    ) -> Float[Tensor, "p b k h w"]:
+        """Several percentile maps of the same draws; all draws are held in memory.
+
+        Args:
+            classifier: the network.
+            images: ``[B, C, H, W]`` in normalised space.
+            targets: K classes of each image.
+            seeds: one per image.
+            percents: from 0 to 100.
+
+        Raises:
+            InputError: see `heatmaps`.
+        """
+        drawn = torch.stack(list(self.heatmaps(classifier, images, targets, seeds)))
+        return percentile_maps(drawn, percents)
+
+    def heatmaps(
+        self,
+        classifier: Classifier,
+        images: Float[Tensor, "b c h w"],
+        targets: Int64[Tensor, "b k"],
+        seeds: Int64[Tensor, " b"] | None = None,
+    ) -> Iterator[Float[Tensor, "b k h w"]]:
+        """LRP's heatmaps ``[B, K, H, W]``, draw by draw; see `explain` for the arguments.
+
+        Raises:
+            InputError: there is no dropout to draw, or a target is not a class.
+        """
+        networks = self._networks(classifier, images)
+        if self.posterior == "ensemble":
+            for network in networks:
+                yield at_image_size(self._lrp.relevance(network, images, targets), images)
+            return
+        plan = self._lrp.propagation(classifier, images).plan
+        dropouts, streams = self._dropouts(plan), streams_for(seeds, len(images))
+        for _ in range(self.draws):
+            masks = {
+                each.step: each.mask(streams.uniform(each.shape)).to(images) for each in dropouts
+            }
+            drawn = Propagation(with_masks(plan, masks))
+            found = self._lrp.relevance(classifier, images, targets, propagation=drawn)
+            yield at_image_size(found, images)
 
     def _files(self) -> tuple[str, ...] | None:
         """The members' files, checked."""
@@ -121,127 +190,46 @@ class BLRP(Explainer):
             raise InputError(_MEMBERS, self.members, allowed)
         return tuple(str(path) for path in self.members)
 
-    def _networks(self, classifier: Classifier) -> Iterator[Classifier]:
+    def _networks(self, classifier: Classifier, images: Tensor) -> list[Classifier]:
+        """The network, or every member of the ensemble; their files are read once."""
         if self.members is None:
-            yield classifier
-            return
-        for path in self.members:
-            state = read_weights(path, _MEMBERS)
-            with torch.inference_mode(False):
-                module = copy.deepcopy(classifier.module)
-                put_weights(module, state, path, _MEMBERS)
-            yield replace(classifier, module=module)
+            return [classifier]
+        made = self._memory.recall(
+            capture(classifier, images),
+            "members",
+            lambda: [_member(classifier, path) for path in self.members],
+        )
+        return made
 
-
-class BoundBLRP:
-    """B-LRP for one classifier.
-
-    Args:
-        explainer: with its parameters.
-        networks: LRP of the network, or of every member of an ensemble.
-    """
-
-    def __init__(self, explainer: BLRP, networks: Sequence[BoundLRP]) -> None:
-        self.explainer = explainer
-        self.networks = networks
-
-    def draws(
-        self,
-        images: Float[Tensor, "b c h w"],
-        targets: Int64[Tensor, "b k"],
-        seeds: Int64[Tensor, " b"] | None = None,
-    ) -> Iterator[Float[Tensor, "b k h w"]]:
-        """LRP's heatmaps, draw by draw.
-
-        Raises:
-            InputError: there is no dropout to draw; or a target that is not a class.
-        """
-        if self.explainer.posterior == "ensemble":
-            for member in self.networks:
-                yield member(images, targets)
-            return
-        (network,) = self.networks
-        plan = network.propagation(images).plan
-        places, dice = self._places(plan), dice_for(seeds, len(images))
-        for _ in range(self.explainer.draws):
-            masks = {each.step: each.mask(dice.uniform(each.shape)).to(images) for each in places}
-            drawn = Propagation(with_masks(plan, masks))
-            found = network.relevance(images, targets, propagation=drawn)
-            yield network.heatmaps(found, images)
-
-    def percentiles(
-        self,
-        images: Float[Tensor, "b c h w"],
-        targets: Int64[Tensor, "b k"],
-        seeds: Int64[Tensor, " b"] | None = None,
-        percents: Sequence[float] = PERCENTS,
-    ) -> Float[Tensor, "p b k h w"]:
-        """Several percentile maps of the same draws; all draws are held in memory.
-
-        Args:
-            images: see `Explain`, as for the next two.
-            targets: K classes of each image.
-            seeds: one per image.
-            percents: from 0 to 100.
-
-        Raises:
-            InputError: see `draws`.
-        """
-        return percentile_maps(torch.stack(list(self.draws(images, targets, seeds))), percents)
-
-    def __call__(
-        self,
-        images: Float[Tensor, "b c h w"],
-        targets: Int64[Tensor, "b k"],
-        seeds: Int64[Tensor, " b"] | None = None,
-    ) -> Float[Tensor, "b k h w"]:
-        """See `Explain`."""
-        return self.percentiles(images, targets, seeds, [self.explainer.percentile])[0]
-
-    def accounted(
-        self,
-        images: Float[Tensor, "b c h w"],
-        targets: Int64[Tensor, "b k"],
-        seeds: Int64[Tensor, " b"] | None = None,
-    ) -> tuple[Float[Tensor, "b k h w"], Mapping[str, Float64[Tensor, "b k"]]]:
-        """Heatmaps; no percentile of what conserves does so itself, so there are no columns."""
-        return self(images, targets, seeds), {}
-
-    def notes(self, images: Float[Tensor, "b c h w"]) -> dict[str, Any]:
-        """See `BoundLRP.notes`; and the rate of every layer that drops.
-
-        Raises:
-            InputError: there is no dropout to draw.
-        """
-        notes = [network.notes(images) for network in self.networks]
-        plan = self.networks[0].propagation(images).plan
-        return {
-            "logit_difference": max(each["logit_difference"] for each in notes),
-            "unsupported": notes[0]["unsupported"],
-            "dropout": {each.path: each.rate for each in self._places(plan)},
-        }
-
-    def _places(self, plan: Plan) -> list[Dropout]:
-        posterior = self.explainer.posterior
-        if posterior == "ensemble":
+    def _dropouts(self, plan: Plan) -> list[Dropout]:
+        if self.posterior == "ensemble":
             return []
-        if posterior == "added_dropout":
-            places, missing = linear_dropouts(plan, self.explainer.rate), "linear layer"
+        if self.posterior == "added_dropout":
+            found, missing = linear_dropouts(plan, self.rate), "linear layer"
         else:
-            places, missing = own_dropouts(plan), "dropout layer with a rate above 0"
-        if not places:
-            others = " or ".join(other for other in POSTERIORS if other != posterior)
+            found, missing = own_dropouts(plan), "dropout layer with a rate above 0"
+        if not found:
+            others = " or ".join(each for each in get_args(Posterior) if each != self.posterior)
             allowed = f"this network has no {missing}; must be {others}"
-            raise InputError("explainer.posterior", posterior, allowed)
-        return places
+            raise InputError("explainer.posterior", self.posterior, allowed)
+        return found
+
+
+def _member(classifier: Classifier, path: str) -> Classifier:
+    """A copy of the classifier with the weights of a file."""
+    state = read_weights(path, _MEMBERS)
+    with torch.inference_mode(False):
+        module = copy.deepcopy(classifier.module)
+        put_weights(module, state, path, _MEMBERS)
+    return replace(classifier, module=module)
 
 
 def percentile_maps(
     draws: Float[Tensor, "n ..."], percents: Sequence[float]
 ) -> Float[Tensor, "p ..."]:
-    """Percentiles over the first axis, between draws by linear interpolation, as numpy has them.
+    """Percentiles over the first axis, linearly interpolated between draws, as in numpy.
 
-    Not `torch.quantile`, which refuses more than 16 million values.
+    `torch.quantile` refuses more than 16 million values.
 
     Args:
         draws: N of them.

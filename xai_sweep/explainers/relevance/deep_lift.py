@@ -7,9 +7,22 @@ from typing import Any, ClassVar
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, fx
+from typing_extensions import override
 
-from xai_sweep.explainers.base import Explain, Explainer, differentiable, target_gradients
-from xai_sweep.explainers.baselines import baseline_like, check_baseline
+from xai_sweep.core.columns import Column
+from xai_sweep.explainers.base import (
+    Explained,
+    Explainer,
+    differentiable,
+    target_gradients,
+    target_scores,
+)
+from xai_sweep.explainers.baselines import (
+    BASELINE_FACTS,
+    Baseline,
+    baseline_facts,
+    baseline_like,
+)
 from xai_sweep.graphs.capture import Captured, capture
 from xai_sweep.models.classifier import Classifier
 
@@ -38,12 +51,12 @@ _SAME = 1e-6
 
 @dataclass(frozen=True)
 class DeepLift(Explainer):
-    """Contributions to the difference of the target's logit to that of a baseline.
+    """Contributions to the difference of the target's logit from that of a baseline.
 
-    The rescale rule at every function of one number and at max pooling. Products of two
-    activations, as in squeeze-and-excitation, are shared evenly between the factors. With these
-    the heatmap sums to the logit of the image less that of the baseline. What else is not linear,
-    normalisation by layer or softmax inside of a network, is passed by its gradient.
+    The rescale rule applies to every scalar function and to max pooling. A product of two
+    activations, as in squeeze-and-excitation, is shared evenly between its factors. With these
+    rules the heatmap sums to the logit of the image minus that of the baseline. Any other nonlinear
+    operation, such as layer normalisation or softmax inside a network, is passed by its gradient.
 
     captum hooks modules, and skips or refuses functional and re-used activations; this works on
     the captured graph, with one forward pass for all K targets.
@@ -55,38 +68,38 @@ class DeepLift(Explainer):
         baseline: ``mean`` (zero in the network's normalised space), ``black`` or ``white``.
     """
 
-    baseline: str = "mean"
+    baseline: Baseline = "mean"
 
     conserves: ClassVar[bool] = True
+    facts: ClassVar[tuple[Column, ...]] = BASELINE_FACTS
     source: ClassVar[str] = "Shrikumar et al. 2017, arXiv:1704.02685"
 
-    def __post_init__(self) -> None:
-        check_baseline(self.baseline)
-
+    @override
     def cost_in_forwards(self, targets: int = 1) -> float:
-        """See `Explainer.cost_in_forwards`; the baseline's pass serves all images of a batch."""
-        return 2.0 + targets
+        return 2.0 + targets  # one pass of the baseline serves all images of a batch
 
-    def bind(self, classifier: Classifier) -> Explain:
-        """See `Explainer.bind`."""
+    @override
+    def explain(
+        self,
+        classifier: Classifier,
+        images: Float[Tensor, "b c h w"],
+        targets: Int64[Tensor, "b k"],
+        seeds: Int64[Tensor, " b"] | None = None,
+        carried: Int64[Tensor, "b h w"] | None = None,
+    ) -> Explained:
+        captured = capture(classifier, images)
+        reference = baseline_like(images[:1], self.baseline, classifier)
+        with differentiable(images) as pixels:
+            run = _Rescaled(captured, reference)
+            logits = run.run(pixels)
+            multipliers = target_gradients(logits, pixels, targets)
+            ends = target_scores(run.reference_logits.expand_as(logits), targets)
+        heatmaps = ((images.detach() - reference).unsqueeze(1) * multipliers).sum(dim=2)
+        return Explained(heatmaps, baseline_facts(heatmaps, target_scores(logits, targets), ends))
 
-        def explain(
-            images: Float[Tensor, "b c h w"],
-            targets: Int64[Tensor, "b k"],
-            seeds: Int64[Tensor, " b"] | None = None,
-        ) -> Float[Tensor, "b k h w"]:
-            captured = capture(classifier, images)
-            reference = baseline_like(images[:1], self.baseline, classifier)
-            with differentiable(images) as pixels:
-                logits = _Rescaled(captured, reference).run(pixels)
-                multipliers = target_gradients(logits, pixels, targets)
-            return ((images.detach() - reference).unsqueeze(1) * multipliers).sum(dim=2)
 
-        return explain
-
-
-class _Handed(torch.autograd.Function):
-    """A value whose gradient is that of ``receiver``."""
+class _Redirected(torch.autograd.Function):
+    """A value whose gradient goes to ``receiver``."""
 
     @staticmethod
     def forward(_context: Any, _receiver: Tensor, value: Tensor) -> Tensor:
@@ -98,12 +111,13 @@ class _Handed(torch.autograd.Function):
 
 
 class _Reference(fx.Interpreter):
-    """Runs the graph on the baseline, and keeps the value of every node."""
+    """Runs the graph, and keeps the value of every node."""
 
     def __init__(self, graph: fx.GraphModule) -> None:
         super().__init__(graph)
         self.values: dict[fx.Node, Any] = {}
 
+    @override
     def run_node(self, n: fx.Node) -> Any:
         self.values[n] = super().run_node(n)
         return self.values[n]
@@ -116,7 +130,7 @@ class _Rescaled(fx.Interpreter):
         super().__init__(captured.graph)
         run = _Reference(captured.graph)
         with torch.inference_mode(False), torch.no_grad():
-            run.run(reference.clone())
+            self.reference_logits: Tensor = run.run(reference.clone())
         self.values = run.values
         self.rules: dict[Any, Callable[[fx.Node, Tensor], Tensor]] = {
             aten.mul.Tensor: self._product,
@@ -124,11 +138,12 @@ class _Rescaled(fx.Interpreter):
             **dict.fromkeys(_ELEMENTWISE, self._rescale),
         }
 
+    @override
     def run_node(self, n: fx.Node) -> Any:
         value = super().run_node(n)
         if n.target not in self.rules:
             return value
-        return _Handed.apply(self.rules[n.target](n, value), value.detach())
+        return _Redirected.apply(self.rules[n.target](n, value), value.detach())
 
     def _rescale(self, node: fx.Node, value: Tensor) -> Tensor:
         """``m = (f(x) - f(x0)) / (x - x0)``."""
@@ -138,8 +153,8 @@ class _Rescaled(fx.Interpreter):
         operation: Any = node.target
         (derivative,) = torch.autograd.grad(operation(at, *rest, **kwargs).sum(), at)
         slope = (value.detach() - self.values[node]) / change
-        handed: Tensor = slope.where(change.abs() > _SAME, derivative) * before
-        return handed
+        found: Tensor = slope.where(change.abs() > _SAME, derivative) * before
+        return found
 
     def _product(self, node: fx.Node, value: Tensor) -> Tensor:
         """``xy - x0 y0 = (x - x0) (y + y0) / 2 + (y - y0) (x + x0) / 2``."""
@@ -147,13 +162,13 @@ class _Rescaled(fx.Interpreter):
             return value
         (x, y), _ = self.fetch_args_kwargs_from_env(node)
         x0, y0 = (self.values[factor] for factor in node.args)  # type: ignore[index]
-        handed: Tensor = x * (y.detach() + y0) / 2 + y * (x.detach() + x0) / 2
-        return handed
+        found: Tensor = x * (y.detach() + y0) / 2 + y * (x.detach() + x0) / 2
+        return found
 
     def _max_pool(self, node: fx.Node, value: Tensor) -> Tensor:
-        """What the maximum rose is the merit of its pixel, what it fell that of the reference's.
+        """A rise of the maximum is assigned to its pixel, a fall to the reference's pixel.
 
-        As captum and DeepSHAP do it; here windows may overlap.
+        As in captum and DeepSHAP; here windows may overlap.
         """
         (before, *rest), _ = self.fetch_args_kwargs_from_env(node)
         before0, value0 = self.values[node.all_input_nodes[0]], self.values[node]
@@ -166,5 +181,5 @@ class _Rescaled(fx.Interpreter):
             moved = change.gather(2, at)
             slope = (part.flatten(2) / moved).where(moved.abs() > _SAME, 0)
             shares.append(slope * before.flatten(2).gather(2, at))
-        handed: Tensor = shares[0] + shares[1]
-        return handed.view_as(value)
+        found: Tensor = shares[0] + shares[1]
+        return found.view_as(value)

@@ -1,88 +1,93 @@
-"""What PatternNet and PatternAttribution share: fitting, and the way back through the network."""
+"""What PatternNet and PatternAttribution share: fitting, and propagating back."""
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
-from pathlib import Path
-from typing import Any, ClassVar
-from weakref import WeakKeyDictionary
+from typing import Annotated, Any, ClassVar
 
 import torch
+from annotated_types import Ge
 from jaxtyping import Float, Int64
 from torch import Tensor
+from typing_extensions import override
 
 from xai_sweep.core.errors import InputError
 from xai_sweep.core.hashing import file_sha256
+from xai_sweep.explainers.base import Explained
 from xai_sweep.explainers.fittable import Fittable
+from xai_sweep.explainers.memory import Memory
 from xai_sweep.explainers.relevance.engine import Plan, Propagation
 from xai_sweep.explainers.relevance.lrp import LRP
 from xai_sweep.explainers.relevance.pattern_passes import estimate, layers, measured, through
-from xai_sweep.explainers.relevance.patterns import ESTIMATORS, Patterns, weights_hash
-from xai_sweep.graphs.capture import Captured, capture
+from xai_sweep.explainers.relevance.patterns import Estimator, Patterns, weights_hash
+from xai_sweep.graphs.capture import capture
 from xai_sweep.models.classifier import Classifier, check_targets
 from xai_sweep.models.weights import existing
 
 # Rounding depends on how images are grouped, so the groups are always the same.
 BATCH = 8
+_KEY = "explainer.patterns"
 
 
 @dataclass(frozen=True)
 class PatternMethod(Fittable):
-    """The gradient of the logit, times the logit, with other weights on the way back.
+    """The gradient of the logit, times the logit, propagated back with other weights.
 
     The network is the graph that LRP sees: batchnorm is fused where that is exact, and sums, pools
-    and gates hand on what the gradient does. Activations other than ReLU hand on their output
+    and gates pass on what the gradient does. Activations other than ReLU pass on their output
     divided by their input, which for a ReLU is its gradient.
 
     Attributes:
-        patterns: what was fitted, a `Patterns`, or the path of a file of it; None before the fit.
-        estimator: ``two_component``, or ``linear``, which takes no notice of the ReLU.
-        fit_limit: fit on the first so many images of a set; None for all.
+        patterns: what was fitted, a `Patterns`; or the path of a file with it, which has to be read
+            before anything can be explained (see `Fittable.file`); None before the fit.
+        estimator: ``two_component``, or ``linear``, which ignores the ReLU.
+        fit_limit: fit on only so many images, the first of a set; None for all.
     """
 
-    patterns: Any = None
-    estimator: str = "two_component"
-    fit_limit: int | None = None
+    patterns: Patterns | str | None = None
+    estimator: Estimator = "two_component"
+    fit_limit: Annotated[int, Ge(1)] | None = None
+    _memory: Memory = field(default_factory=Memory, init=False, repr=False, compare=False)
 
     source: ClassVar[str] = "Kindermans et al. 2018, arXiv:1705.05598"
 
     def __post_init__(self) -> None:
-        if self.estimator not in ESTIMATORS:
-            allowed = f"must be one of {', '.join(ESTIMATORS)}"
-            raise InputError("explainer.estimator", self.estimator, allowed)
-        if self.fit_limit is not None and self.fit_limit < 1:
-            allowed = "must be a whole number from 1, or null for all"
-            raise InputError("explainer.fit_limit", self.fit_limit, allowed)
-        if not isinstance(self.patterns, Patterns | str | Path | None):
+        super().__post_init__()
+        given: object = self.patterns
+        if not isinstance(given, Patterns | str | None):
             allowed = "must be the path of a file that a fit wrote, or null to fit"
-            raise InputError("explainer.patterns", self.patterns, allowed)
+            raise InputError(_KEY, given, allowed)
 
     @abstractmethod
     def weight_back(self, weight: Tensor, pattern: Tensor, growth: float) -> Tensor:
-        """What takes the place of a layer's weight on the way back; see `Patterns`."""
+        """What replaces a layer's weight on the way back; see `Patterns`."""
 
     @property
+    @override
     def is_fitted(self) -> bool:
-        """See `Fittable.is_fitted`."""
-        return self.patterns is not None
+        return isinstance(self.patterns, Patterns)
 
     @property
+    @override
+    def file(self) -> str | None:
+        return self.patterns if isinstance(self.patterns, str) else None
+
+    @property
+    @override
     def limit(self) -> int | None:
-        """See `Fittable.limit`."""
         return self.fit_limit
 
+    @override
     def identity(self) -> dict[str, str]:
-        """See `Explainer.identity`."""
-        if not isinstance(self.patterns, str | Path):
+        if self.file is None:
             return {}
-        file = existing(str(self.patterns), "explainer.patterns")
-        return {"explainer.patterns": f"sha256:{file_sha256(file)}"}
+        return {_KEY: f"sha256:{file_sha256(existing(self.file, _KEY))}"}
 
+    @override
     def fit(
         self, classifier: Classifier, batches: Iterable[Float[Tensor, "_ c h w"]]
     ) -> "PatternMethod":
-        """See `Fittable.fit`."""
         with torch.inference_mode(False):
             groups = _grouped(batches, self.fit_limit)
             first = next(groups, None)
@@ -95,61 +100,47 @@ class PatternMethod(Fittable):
         weights = weights_hash(classifier.module)
         return replace(self, patterns=Patterns(tensors, weights, self.estimator, images, growth))
 
-    def save(self, path: Path) -> None:
-        """See `Fittable.save`."""
-        self._fitted().save(path)
+    @override
+    def to_bytes(self) -> bytes:
+        return self._fitted().to_bytes()
 
-    def restored(self, path: Path) -> "PatternMethod":
-        """See `Fittable.restored`."""
-        return replace(self, patterns=Patterns.load(path))
+    @override
+    def restored(self, content: bytes, name: str) -> "PatternMethod":
+        return replace(self, patterns=Patterns.from_bytes(content, name))
 
-    def bind(self, classifier: Classifier) -> "BoundPatternMethod":
-        """See `Explainer.bind`.
+    @override
+    def explain(
+        self,
+        classifier: Classifier,
+        images: Float[Tensor, "b c h w"],
+        targets: Int64[Tensor, "b k"],
+        seeds: Int64[Tensor, " b"] | None = None,
+        carried: Int64[Tensor, "b h w"] | None = None,
+    ) -> Explained:
+        return Explained(self.signal(classifier, images, targets).sum(dim=2))
+
+    @override
+    def prepare(
+        self, classifier: Classifier, images: Float[Tensor, "b c h w"]
+    ) -> Mapping[str, Any]:
+        """Make the plan for these images.
 
         Raises:
             InputError: the method is not fitted, or was to another network.
         """
-        patterns = self._fitted()
-        if patterns.weights != weights_hash(classifier.module):
-            allowed = "were fitted to a network with other weights"
-            raise InputError("explainer.patterns", f"{len(patterns.tensors)} layers", allowed)
-        if patterns.estimator != self.estimator:
-            allowed = f"must be {patterns.estimator}, as for the patterns that were fitted"
-            raise InputError("explainer.estimator", self.estimator, allowed)
-        return BoundPatternMethod(self, patterns, classifier)
-
-    def _fitted(self) -> Patterns:
-        if isinstance(self.patterns, Patterns):
-            return self.patterns
-        if self.patterns is not None:
-            return Patterns.load(existing(str(self.patterns), "explainer.patterns"))
-        name = type(self).__name__
-        raise InputError(
-            "explainer.patterns",
-            None,
-            f"{name} must be fitted first: a run does it by itself, in Python "
-            f"{name}().fit(classifier, batches); or the path of a file that a fit wrote",
-        )
-
-
-class BoundPatternMethod:
-    """A fitted method for one classifier."""
-
-    def __init__(
-        self, explainer: PatternMethod, patterns: Patterns, classifier: Classifier
-    ) -> None:
-        self.explainer = explainer
-        self.patterns = patterns
-        self.classifier = classifier
-        self._made: WeakKeyDictionary[Captured, Propagation] = WeakKeyDictionary()
+        self._propagation(classifier, images)
+        return {}
 
     def signal(
-        self, images: Float[Tensor, "b c h w"], targets: Int64[Tensor, "b k"]
+        self,
+        classifier: Classifier,
+        images: Float[Tensor, "b c h w"],
+        targets: Int64[Tensor, "b k"],
     ) -> Float[Tensor, "b k c h w"]:
-        """The map with its channels."""
-        propagation = self._propagation(images)
+        """The map with its channels; see `explain` for the arguments."""
+        propagation = self._propagation(classifier, images)
         check_targets(targets, propagation.plan.classes)
-        # In this format a convolution's last digit depends on no other image of the batch.
+        # In this format a convolution's last digit does not depend on the rest of the batch.
         layout = torch.contiguous_format
         if images.dtype != torch.float64:
             layout = torch.channels_last
@@ -157,37 +148,50 @@ class BoundPatternMethod:
         found = propagation(pixels, targets, times_input=False)
         return found.maps * found.logits[:, :, None, None, None]
 
-    def __call__(
-        self,
-        images: Float[Tensor, "b c h w"],
-        targets: Int64[Tensor, "b k"],
-        seeds: Int64[Tensor, " b"] | None = None,
-    ) -> Float[Tensor, "b k h w"]:
-        """See `Explain`."""
-        return self.signal(images, targets).sum(dim=2)
-
-    def _propagation(self, images: Tensor) -> Propagation:
-        captured = capture(self.classifier, images)
-        if captured not in self._made:
-            plan = _plan(self.classifier, images)
+    def _propagation(self, classifier: Classifier, images: Tensor) -> Propagation:
+        def make() -> Propagation:
+            patterns = self._checked(classifier)
+            plan = _plan(classifier, images)
             own = layers(plan)
             weights = {
-                name: self.explainer.weight_back(
+                name: self.weight_back(
                     own[name].site.layer.weight,
                     tensor.to(own[name].site.layer.weight),
-                    self.patterns.growth[name],
+                    patterns.growth[name],
                 )
-                for name, tensor in self.patterns.tensors.items()
+                for name, tensor in patterns.tensors.items()
                 if name in own
             }
-            self._made[captured] = through(plan, weights)
-        return self._made[captured]
+            return through(plan, weights)
+
+        return self._memory.recall(capture(classifier, images), "propagation", make)
+
+    def _checked(self, classifier: Classifier) -> Patterns:
+        """The patterns, which must be those of this network and this estimator."""
+        patterns = self._fitted()
+        if patterns.weights != weights_hash(classifier.module):
+            allowed = "were fitted to a network with other weights"
+            raise InputError(_KEY, f"{len(patterns.tensors)} layers", allowed)
+        if patterns.estimator != self.estimator:
+            allowed = f"must be {patterns.estimator}, as for the patterns that were fitted"
+            raise InputError("explainer.estimator", self.estimator, allowed)
+        return patterns
+
+    def _fitted(self) -> Patterns:
+        if isinstance(self.patterns, Patterns):
+            return self.patterns
+        name = type(self).__name__
+        raise InputError(
+            _KEY,
+            self.patterns,
+            f"{name} must be fitted first: a run does so, or reads the file; in Python "
+            f"{name}().fit(classifier, batches), or {name}().restored(content, name) for a file",
+        )
 
 
 def _plan(classifier: Classifier, images: Tensor) -> Plan:
     """The network as LRP-0 sees it, whose relevance in the form ``c`` is the gradient."""
-    gradient = LRP(rules=[{"rule": "zero"}], unsupported="gradient")
-    return gradient.bind(classifier).propagation(images).plan
+    return LRP([{"rule": "zero"}], unsupported="gradient").propagation(classifier, images).plan
 
 
 def _grouped(batches: Iterable[Tensor], limit: int | None) -> Iterator[Tensor]:

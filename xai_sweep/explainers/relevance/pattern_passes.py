@@ -1,4 +1,4 @@
-"""Passes through a network that estimate patterns, measure them, or put them where weights are."""
+"""Passes through a network that estimate patterns, measure them, or replace weights by them."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -8,78 +8,71 @@ from jaxtyping import Float
 from torch import Tensor
 
 from xai_sweep.core.errors import InputError
-from xai_sweep.explainers.relevance.engine import Plan, Propagation
+from xai_sweep.explainers.relevance.engine import Plan, Propagation, Site
+from xai_sweep.explainers.relevance.engine.fast import FactorForm, Factors, ZeroForm
+from xai_sweep.explainers.relevance.engine.forms import fast
 from xai_sweep.explainers.relevance.engine.layers import layout
 from xai_sweep.explainers.relevance.engine.rules import Zero
-from xai_sweep.explainers.relevance.engine.splits import Proportional, Site, Split, Ways
 from xai_sweep.explainers.relevance.engine.steps import Layer
-from xai_sweep.explainers.relevance.patterns import Moments
+from xai_sweep.explainers.relevance.patterns import Estimator, Moments
 
 
 @dataclass(frozen=True)
 class _Observed(Zero):
-    """Not to propagate: shows every input and output of the layer to its sums."""
+    """Adds every input and output of the layer to its sums; propagates nothing."""
 
     moments: Moments | None = None
 
-    def at(self, site: Site) -> Split:
-        assert self.moments is not None
-        return _ObservingSplit(site, self.moments)
 
-
-class _ObservingSplit(Split):
-    def __init__(self, site: Site, moments: Moments) -> None:
+@fast(_Observed)
+class _ObservedForm(FactorForm):
+    def __init__(self, rule: _Observed, site: Site) -> None:
         super().__init__(site)
-        self.moments = moments
+        self.moments = rule.moments
 
-    def ways(self, a: Tensor, z: Tensor, top: Tensor | None, accounts: bool) -> Ways:
+    def factors(self, a: Tensor, z: Tensor, numerator: Tensor | None, accounts: bool) -> Factors:
+        assert self.moments is not None
         self.moments.add(a, z)
-        return Ways((None,))
+        return Factors((None,))
 
-    def back(self, shares: tuple[Tensor, ...], kept: Tensor | None) -> Tensor:
+    def send(self, shares: tuple[Tensor, ...], kept: Tensor | None) -> Tensor:
         raise AssertionError("a fit only runs forward")
 
 
 @dataclass(frozen=True)
 class _Replaced(Zero):
-    """The gradient, whose way back goes along other weights."""
+    """The gradient, propagated back with other weights."""
 
     weight: Tensor | None = None
 
-    def at(self, site: Site) -> Split:
-        assert self.weight is not None
-        return _ReplacedSplit(site, self.weight)
 
+@fast(_Replaced)
+class _ReplacedForm(ZeroForm):
+    def __init__(self, rule: _Replaced, site: Site) -> None:
+        super().__init__(rule, site)
+        assert rule.weight is not None
+        self.weight = rule.weight
 
-class _ReplacedSplit(Proportional):
-    def __init__(self, site: Site, weight: Tensor) -> None:
-        super().__init__(site, 0.0, relative=False)
-        self.weight = weight
-
-    def back(self, shares: tuple[Tensor, ...], kept: Tensor | None) -> Tensor:
+    def send(self, shares: tuple[Tensor, ...], kept: Tensor | None) -> Tensor:
         return self.layer.transpose(shares[0], self.weight, self.site.size)
 
 
 @dataclass(frozen=True)
 class _Measured(_Replaced):
-    """Goes back along other weights, divided by their growth, which it notes."""
+    """Propagates back with other weights, divided by their growth, which it records."""
 
     growth: dict[str, float] = field(default_factory=dict)
     key: str = ""
 
-    def at(self, site: Site) -> Split:
-        assert self.weight is not None
-        return _MeasuringSplit(site, self)
 
-
-class _MeasuringSplit(_ReplacedSplit):
-    def __init__(self, site: Site, rule: _Measured) -> None:
-        assert rule.weight is not None
-        super().__init__(site, rule.weight)
+@fast(_Measured)
+class _MeasuredForm(_ReplacedForm):
+    def __init__(self, rule: _Measured, site: Site) -> None:
+        super().__init__(rule, site)
         self.rule = rule
 
-    def back(self, shares: tuple[Tensor, ...], kept: Tensor | None) -> Tensor:
-        moved = super().back(shares, kept)
+    def send(self, shares: tuple[Tensor, ...], kept: Tensor | None) -> Tensor:
+        moved = super().send(shares, kept)
         sizes = [float(part.double().square().mean().sqrt()) for part in (moved, shares[0])]
         growth = sizes[0] / sizes[1] if all(sizes) else 1.0
         self.rule.growth[self.rule.key] = growth
@@ -93,14 +86,14 @@ def layers(plan: Plan) -> dict[str, Layer]:
 
 
 def estimate(
-    plan: Plan, batches: Iterable[Float[Tensor, "_ c h w"]], estimator: str
+    plan: Plan, batches: Iterable[Float[Tensor, "_ c h w"]], estimator: Estimator
 ) -> tuple[dict[str, Tensor], int]:
     """Patterns of all layers, from one pass over images, and how many images there were.
 
     Args:
-        plan: for images of this shape; its rules do not count.
+        plan: for images of this shape; its rules do not matter.
         batches: the images, at least one.
-        estimator: ``linear``, or ``two_component``, which is linear too where no ReLU follows.
+        estimator: ``linear``, or ``two_component``, which is also linear where no ReLU follows.
     """
     sums = {
         name: Moments(layer.site.layer, layer.site.rectified and estimator == "two_component")
@@ -119,7 +112,7 @@ def estimate(
 def measured(
     plan: Plan, tensors: Mapping[str, Tensor], images: Float[Tensor, "b c h w"]
 ) -> dict[str, float]:
-    """How much each layer's patterns enlarge what goes back, from each image's best class."""
+    """How much each layer's patterns enlarge what goes back from each image's best class."""
     found: dict[str, float] = dict.fromkeys(tensors, 1.0)
     rules = {
         name: _Measured(weight=tensor, growth=found, key=name) for name, tensor in tensors.items()
@@ -131,7 +124,7 @@ def measured(
 
 
 def through(plan: Plan, weights: Mapping[str, Tensor]) -> Propagation:
-    """The gradient of a network in which these weights take the place of its own on the way back.
+    """The gradient of a network, propagated back with these weights in place of its own.
 
     Raises:
         InputError: they belong to another network.

@@ -1,13 +1,13 @@
 """Patterns: for every neuron, the direction of its input that carries its output.
 
-A neuron's weight ``w`` says how to filter noise out; its pattern ``a`` says where the signal is.
-With bias as the weight of a constant input, the estimators are
+A neuron's weight ``w`` shows how to remove the noise; its pattern ``a`` shows where the signal is.
+With the bias as the weight of a constant input, the estimators are
 
     two_component: a = (E+[x y] - E+[x] E[y]) / (w^T (E+[x y] - E+[x] E[y]))
     linear:        a = (E [x y] - E [x] E[y]) / (w^T (E [x y] - E [x] E[y]))
 
-where ``y = w^T x``, ``E`` is the mean over images and positions, and ``E+`` over those where a
-following ReLU is open, ``y > 0``.
+where ``y = w^T x``, ``E`` is the mean over images and positions, and ``E+`` that over those where
+a following ReLU is open, ``y > 0``.
 
 Source: Kindermans et al. 2018, "Learning how to explain neural networks: PatternNet and
 PatternAttribution", arXiv:1705.05598, section 4.
@@ -17,19 +17,18 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Literal, TypeAlias
 
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from xai_sweep.core.errors import InputError
 from xai_sweep.explainers.relevance.engine.layers import Affine
-from xai_sweep.store.atomic import replacing
 
-ESTIMATORS = ("two_component", "linear")
+Estimator: TypeAlias = Literal["two_component", "linear"]
 _FORMAT = "xai_sweep patterns 1"
 
 
@@ -40,9 +39,9 @@ class Patterns:
     Attributes:
         tensors: by position and path of the layer; each the shape of the layer's weight.
         weights: hash of the network that they were fitted to.
-        estimator: one of `ESTIMATORS`.
+        estimator: which equation.
         images: how many images they were fitted on.
-        growth: by how much a layer's patterns enlarge what goes back through them, on the average
+        growth: how much a layer's patterns enlarge what is propagated back through them, averaged
             over some of those images: root mean squares, of what leaves over what arrives.
     """
 
@@ -52,32 +51,46 @@ class Patterns:
     images: int
     growth: Mapping[str, float]
 
-    def save(self, path: Path) -> None:
-        """Write a safetensors file, completely or not at all."""
-        facts = {"format": _FORMAT, "weights": self.weights, "estimator": self.estimator}
+    def to_bytes(self) -> bytes:
+        """The content of a safetensors file."""
+        facts = {
+            "format": _FORMAT,
+            "weights": self.weights,
+            "estimator": self.estimator,
+            "images": str(self.images),
+            "growth": json.dumps(dict(self.growth)),
+        }
         tensors = {name: tensor.cpu().contiguous() for name, tensor in self.tensors.items()}
-        facts |= {"images": str(self.images), "growth": json.dumps(dict(self.growth))}
-        with replacing(path) as file:
-            file.write(save(tensors, metadata=facts))
+        return save(tensors, metadata=facts)
 
     @classmethod
-    def load(cls, path: Path) -> "Patterns":
-        """Read what `save` wrote.
+    def from_bytes(cls, content: bytes, name: str = "these bytes") -> "Patterns":
+        """What `to_bytes` gave.
+
+        Args:
+            content: of a file.
+            name: of the file, for messages.
 
         Raises:
-            InputError: there is no such file, or no patterns in it.
+            InputError: they are damaged, or are not patterns.
         """
         try:
-            with safe_open(path, framework="pt") as file:
-                facts = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (OSError, SafetensorError) as error:
+            tensors = load(content)
+            facts = _metadata(content)
+        except (SafetensorError, ValueError) as error:
             reason = " ".join(str(error).split())
-            raise InputError("explainer.patterns", path, f"cannot be read: {reason}") from error
+            raise InputError("explainer.patterns", name, f"cannot be read: {reason}") from error
         if facts.get("format") != _FORMAT:
-            raise InputError("explainer.patterns", path, "must be a file of fitted patterns")
+            raise InputError("explainer.patterns", name, "must be a file of fitted patterns")
         growth = json.loads(facts["growth"])
         return cls(tensors, facts["weights"], facts["estimator"], int(facts["images"]), growth)
+
+
+def _metadata(content: bytes) -> dict[str, str]:
+    """What a safetensors file says beside its tensors: the library reads it only from a file."""
+    size = int.from_bytes(content[:8], "little")
+    facts: dict[str, str] = json.loads(content[8 : 8 + size]).get("__metadata__") or {}
+    return facts
 
 
 class Moments:
@@ -85,7 +98,7 @@ class Moments:
 
     Args:
         layer: the layer.
-        positive: whether the sums of ``x`` and ``x y`` are over ``y > 0`` alone.
+        positive: whether the sums of ``x`` and ``x y`` include only ``y > 0``.
     """
 
     def __init__(self, layer: Affine, positive: bool) -> None:
@@ -101,11 +114,11 @@ class Moments:
         self.counted_xy = torch.zeros_like(like, dtype=torch.float64)
 
     def add(self, x: Tensor, y: Tensor) -> None:
-        """Take in a batch: the layer's input and its output before the activation."""
+        """Add a batch: the layer's input, and its output before the activation."""
         chosen = (y > 0).to(y.dtype) if self.positive else torch.ones_like(y)
         with torch.enable_grad():
-            # The gradient by the weight is the sum of x times whatever stands at the output: the
-            # correlation over all patches of a convolution, without making them.
+            # The gradient with respect to the weight is the sum of x times the output's gradient:
+            # the correlation over all patches of a convolution, without extracting them.
             weight = self.layer.weight.detach().requires_grad_()
             output = self.layer.apply(x.detach(), weight)
             (counted_x,) = torch.autograd.grad(output, weight, chosen, retain_graph=True)
@@ -128,7 +141,7 @@ class Moments:
         if self.layer.bias is not None:
             of_bias = self.counted_y / counted - mean * (self.counted > 0)
             variance += self.layer.bias.double() * of_bias
-        # Rounding leaves a little of what is a zero: a neuron that never changes has no signal.
+        # Rounding leaves a residue where this is zero: a neuron that never changes has no signal.
         has_signal = variance > 1e-6 * (self.counted_y / counted).square()
         pattern = covariance / variance.where(has_signal, torch.inf).view(column)
         return pattern.to(self.layer.weight.dtype)

@@ -1,8 +1,8 @@
-"""Every picture, drawn from rows and stored heatmaps; nothing here knows torch."""
+"""Every picture, plotted from rows and stored heatmaps; torch is not needed."""
 
-from xai_sweep.report.figures._curves import curves
-from xai_sweep.report.figures._figure import save
-from xai_sweep.report.figures._side_by_side import representatives, side_by_side
-from xai_sweep.report.figures._strip import strip
+from xai_sweep.report.figures.curves import plot_curves
+from xai_sweep.report.figures.files import save
+from xai_sweep.report.figures.side_by_side import plot_representatives, plot_side_by_side
+from xai_sweep.report.figures.strip import plot_strip
 
-__all__ = ["curves", "representatives", "save", "side_by_side", "strip"]
+__all__ = ["plot_curves", "plot_representatives", "plot_side_by_side", "plot_strip", "save"]

@@ -2,8 +2,9 @@
 
 import logging
 import time
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 
+from xai_sweep.store.entries import Entries
 from xai_sweep.store.sharing.lease import Leases
 from xai_sweep.store.sharing.lease_file import Holder, server_time
 from xai_sweep.store.store import Store
@@ -19,17 +20,21 @@ class Turns:
 
     Args:
         store: its folders carry the leases of the cells that are taken, see `Store.cell`.
+        wanted: the metric entries that are wanted of each cell, by the name of its folder.
         seconds: a lease without a heartbeat for so long may be taken over.
         force: complete cells are computed again, unless another job did so meanwhile.
     """
 
-    def __init__(self, store: Store, seconds: float, force: bool = False) -> None:
+    def __init__(
+        self, store: Store, wanted: Mapping[str, Entries], seconds: float, force: bool = False
+    ) -> None:
         self.store = store
+        self.wanted = wanted
         self.force = force
         self._leases = Leases(seconds)
         self._old: dict[str, object] = {}
         self._holders: dict[str, Holder] = {}
-        self._told: set[str] = set()
+        self._named: set[str] = set()
 
     def __enter__(self) -> "Turns":
         return self
@@ -39,7 +44,7 @@ class Turns:
         self._leases.__exit__(*error)
 
     def take(self, cells: Iterable[str], most: int | None = None) -> list[str]:
-        """Those that are not complete and that no other job computes; they are this job's now.
+        """Take those that are not complete and that no other job computes.
 
         Args:
             cells: to choose from, in this order.
@@ -55,7 +60,7 @@ class Turns:
             if isinstance(lease, Holder):
                 self._holders[name] = lease
                 continue
-            # Whoever had it may have completed it since.
+            # The job that had it may have completed it since.
             if self._is_done(name):
                 self._leases.release(lease)
                 continue
@@ -78,19 +83,19 @@ class Turns:
         return lost
 
     def missing(self, cells: Iterable[str]) -> list[str]:
-        """Those that still have to be computed, by whomever."""
+        """Those that still have to be computed, by this job or another one."""
         return [name for name in cells if not self._is_done(name)]
 
     def wait(self, cells: Sequence[str]) -> None:
-        """Wait a moment for cells that other jobs hold; says once whom it waits for."""
+        """Wait a moment for cells that other jobs hold; names each of these jobs once."""
         for name in cells:
             holder = self._holders.get(name)
-            if holder is not None and holder.owner not in self._told:
-                self._told.add(holder.owner)
-                self._tell(name, holder)
+            if holder is not None and holder.owner not in self._named:
+                self._named.add(holder.owner)
+                self._warn(name, holder)
         time.sleep(min(_LOOK_SECONDS, self._leases.seconds / 4))
 
-    def _tell(self, name: str, holder: Holder) -> None:
+    def _warn(self, name: str, holder: Holder) -> None:
         age = max(0.0, server_time(self.store.root) - holder.heartbeat)
         limit = holder.expires or self._leases.seconds
         log.warning(
@@ -100,35 +105,43 @@ class Turns:
         )
 
     def _is_done(self, name: str) -> bool:
-        manifest = self.store.cell(name).manifest()
-        finished = None if manifest is None else manifest.get("finished", "")
+        cell = self.store.cell(name)
         if not self.force:
-            return finished is not None
-        return finished is not None and finished != self._old.setdefault(name, finished)
+            return cell.missing(self.wanted[name]) == set()
+        manifest = cell.manifest()
+        if manifest is None:
+            return False
+        finished = manifest.get("finished", "")
+        is_new = finished != self._old.setdefault(name, finished)
+        return is_new and cell.missing(self.wanted[name]) == set()
 
 
 def turns(
     store: Store,
-    cells: Sequence[str],
+    wanted: Mapping[str, Entries],
     seconds: float,
     force: bool = False,
     most: int | None = None,
 ) -> Generator[list[str], None, None]:
     """Groups of cells that this job must compute now, until all are complete.
 
-    First all that are free, so many at once. Those that other jobs hold come later, if a job
-    gives one up or dies; the last step waits until they are complete. A cell that was in a group
-    does not come again, unless another job took it over and died.
+    First come all that are free, at most `most` at once. Those that other jobs hold come later, if
+    a job gives one up or dies; the last step waits until they are complete. A cell that was in a
+    group comes again only if another job took it over and died.
 
     Args:
         store: the results folder.
-        cells: the names of cells, see `Store.cell`.
+        wanted: the metric entries that are wanted of each cell, by the name of its folder. A
+            complete cell that lacks one has to be computed.
         seconds: see `Turns`.
         force: see `Turns`.
         most: cells in a group.
+
+    Raises:
+        InputError: a cell holds a wanted entry with another configuration.
     """
-    left = list(cells)
-    with Turns(store, seconds, force) as mine:
+    left = list(wanted)
+    with Turns(store, wanted, seconds, force) as mine:
         while left := mine.missing(left):
             group = mine.take(left, most)
             if group:

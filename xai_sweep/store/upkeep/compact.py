@@ -2,10 +2,11 @@
 
 The merged file is written beside the others under a hidden name, read back and compared by number
 of rows and content. Then it gets its name, the manifest is replaced by one that lists it alone, and
-the old shards go, in this order. Killed before the manifest is replaced, the merged file is what
-no manifest lists; killed after it, the old shards are. Both are leftovers, which the next
-`compact` and `prune` remove and `load` never reads. Who reads `**/*.parquet` without manifests sees
-rows twice between the first of these steps and the last, some milliseconds.
+the old shards are removed, in this order. If the process is killed before the manifest is
+replaced, no manifest lists the merged file; if it is killed later, none lists the old shards.
+Both are leftovers, which the next `compact` and `prune` remove and `load` never reads. A reader of
+`**/*.parquet` without manifests sees rows twice between the first and the last of these steps, for
+some milliseconds. Shards of an extension that was begun are left alone.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,7 @@ from xai_sweep.store.shards import described
 from xai_sweep.store.sharing.lease import Lease, Leases
 from xai_sweep.store.sharing.lease_file import SILENT_SECONDS, Holder
 from xai_sweep.store.store import cell_folders
+from xai_sweep.store.unlisted import unlisted_shards
 
 _ROW_GROUP = 200_000
 
@@ -35,7 +37,7 @@ class Compacted:
         name: of its folder.
         before, after: number of shards.
         bytes_before, bytes_after: their size.
-        skipped: why it was left as it is; empty if it was not.
+        skipped: why it was left as it is; empty otherwise.
     """
 
     name: str
@@ -50,7 +52,7 @@ def compact(results: Path, lease_seconds: float = SILENT_SECONDS) -> Iterator[Co
     """Merge the shards of every complete cell that has several.
 
     Yields:
-        What became of each cell that had something to merge or was left for a reason.
+        What became of each cell that had several shards.
 
     Raises:
         InputError: a cell is of another schema version.
@@ -58,8 +60,7 @@ def compact(results: Path, lease_seconds: float = SILENT_SECONDS) -> Iterator[Co
     """
     with Leases(lease_seconds) as leases:
         for cell in cell_folders(results):
-            manifest = cell.manifest()
-            if manifest is None or len(cell.shards()) < 2:
+            if cell.manifest() is None or len(cell.shards()) < 2:
                 continue
             lease = leases.acquire(cell.path)
             if isinstance(lease, Holder):
@@ -74,15 +75,15 @@ def _compact(cell: CellFolder, lease: Lease) -> Compacted:
     manifest = cell.manifest()
     if manifest is None:  # another job began it again meanwhile
         return Compacted(name, skipped="not complete")
-    for leftover in cell.unlisted():
+    for leftover in unlisted_shards(cell, manifest)[0]:
         leftover.unlink()
-    listed: list[dict[str, Any]] = manifest["shards"]  # type: ignore[assignment]
+    listed: list[dict[str, Any]] = manifest["shards"]
     shards = [cell.path / shard["name"] for shard in listed]
     size = sum(shard["bytes"] for shard in listed)
     if len(shards) < 2:
         return Compacted(name, len(shards), len(shards), size, size)
-    for shard, said in zip(shards, listed, strict=True):
-        if described(shard, said["rows"]) != said:
+    for shard, entry in zip(shards, listed, strict=True):
+        if described(shard, entry["rows"]) != entry:
             return Compacted(name, skipped=f"{shard.name} is damaged, see xai-sweep verify")
     merged = cell.next_shard()
     with replacing(cell.path / MANIFEST) as manifest_file, replacing(merged) as file:
@@ -103,7 +104,7 @@ def _merge(shards: Sequence[Path], file: BinaryIO) -> tuple[int, str]:
         How many rows there are, and the hash of their content.
 
     Raises:
-        RuntimeError: what is read back is not what was to be written.
+        RuntimeError: reading the file back gives other rows.
     """
     common = common_schema(shards)
     before = ContentHash()
@@ -122,5 +123,5 @@ def _merge(shards: Sequence[Path], file: BinaryIO) -> tuple[int, str]:
     for piece in stream([Path(file.name)], common):
         after.update(piece)
     if (before.rows, before.hexdigest()) != (after.rows, after.hexdigest()):
-        raise RuntimeError(f"{file.name}: read back it is not what was written")
+        raise RuntimeError(f"{file.name}: reading it back gives other rows than were written")
     return after.rows, after.hexdigest()

@@ -1,4 +1,4 @@
-"""What killed jobs and older versions left behind, and nothing else."""
+"""Files that killed jobs and older versions left behind, and nothing else."""
 
 import itertools
 import shutil
@@ -9,6 +9,7 @@ from pathlib import Path
 from xai_sweep.store.atomic import TEMPORARY, read_json
 from xai_sweep.store.cell_folder import MANIFEST, CellFolder
 from xai_sweep.store.plans import plan_files
+from xai_sweep.store.shards import image_ids
 from xai_sweep.store.sharing.lease import Leases
 from xai_sweep.store.sharing.lease_file import (
     DRAFTS,
@@ -19,12 +20,13 @@ from xai_sweep.store.sharing.lease_file import (
     server_time,
 )
 from xai_sweep.store.store import CELLS, cell_folders
+from xai_sweep.store.unlisted import unlisted_shards
 from xai_sweep.store.upkeep.status import failed_cells
 
 
 @dataclass(frozen=True)
 class Leftover:
-    """A file or folder that nobody needs.
+    """A file or folder that nothing needs.
 
     Attributes:
         path: where it is.
@@ -36,13 +38,13 @@ class Leftover:
 
 
 def leftovers(results: Path, numbers: int, lease_seconds: float = SILENT_SECONDS) -> list[Leftover]:
-    """Temporary files, dead leases, orphans, cells of other numbers, plans that are carried out.
+    """Temporary files, dead leases, orphans, cells of other numbers, plans that are complete.
 
     Cells that a job holds are left out, and so are young temporary files outside of cells.
 
     Args:
         results: the results folder.
-        numbers: cells of another number cannot be asked for any more, see `xai_sweep.config.cells`.
+        numbers: cells of another number cannot be asked for any more, see `xai_sweep.config`.
         lease_seconds: silence after which a job counts as dead.
 
     Raises:
@@ -50,7 +52,7 @@ def leftovers(results: Path, numbers: int, lease_seconds: float = SILENT_SECONDS
     """
     now = server_time(results)
     plans = plan_files(results)
-    older = {each.name for of in plans.values() for each in of if each.numbers != numbers}
+    older = {each.name for cells in plans.values() for each in cells if each.numbers != numbers}
     found: list[Leftover] = []
     complete = set()
     for cell in cell_folders(results):
@@ -67,12 +69,12 @@ def leftovers(results: Path, numbers: int, lease_seconds: float = SILENT_SECONDS
         ]
     for path, names in failed_cells(results).items():
         if names and complete.issuperset(names):
-            found.append(Leftover(path, "record of a failure that was made good"))
+            found.append(Leftover(path, "record of a failure that was fixed"))
     for path, planned in plans.items():
         if any(each.numbers != numbers for each in planned):
             found.append(Leftover(path, "plan of a version that gave other numbers"))
         elif complete.issuperset(each.name for each in planned):
-            found.append(Leftover(path, "plan that is carried out"))
+            found.append(Leftover(path, "plan whose cells are complete"))
     return found
 
 
@@ -82,7 +84,7 @@ def remove(
     """Remove leftovers.
 
     Returns:
-        Those that are still there, because a job has taken their cell meanwhile.
+        Those that were kept, because a job has taken their cell meanwhile.
 
     Raises:
         OSError: the folder cannot be written.
@@ -110,9 +112,9 @@ def _folder(results: Path, each: Leftover) -> Path:
 
 def _of_cell(cell: CellFolder, numbers: int, older: Collection[str]) -> Iterator[Leftover]:
     content = read_json(cell.path / MANIFEST) or {}
-    science = content.get("science", {})
-    assert isinstance(science, dict)
-    if science.get("numbers", numbers) != numbers or (not content and cell.path.name in older):
+    identity = content.get("identity", {})
+    assert isinstance(identity, dict)
+    if identity.get("numbers", numbers) != numbers or (not content and cell.path.name in older):
         yield Leftover(cell.path, "cell of a version that gave other numbers")
         return
     for pattern, why in (
@@ -121,6 +123,9 @@ def _of_cell(cell: CellFolder, numbers: int, older: Collection[str]) -> Iterator
         (LEASES, "lease of a dead job"),
     ):
         yield from (Leftover(file, why) for file in sorted(cell.path.glob(pattern)))
-    yield from (Leftover(shard, "not listed in the manifest") for shard in cell.unlisted())
-    for part in cell.orphans():
-        yield Leftover(part, "heatmaps of images without rows")
+    for shard in unlisted_shards(cell, cell.manifest())[0]:
+        yield Leftover(shard, "not listed in the manifest")
+    if not cell.heatmaps.have_shards():
+        images = {name for shard in cell.shards() for name in image_ids(shard) or ()}
+        for part in cell.heatmaps.orphans(images):
+            yield Leftover(part, "heatmaps of images without rows")

@@ -1,4 +1,4 @@
-"""Every row accounted for: what is wrong in a results folder, file by file."""
+"""What is wrong in a results folder, file by file; every row is accounted for."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,10 +12,12 @@ import pyarrow.parquet as pq
 from xai_sweep.store.atomic import read_json
 from xai_sweep.store.cell_folder import MANIFEST, CellFolder
 from xai_sweep.store.content import ContentHash, common_schema, stream
+from xai_sweep.store.schema import PRIMARY_KEY, metric_columns
 from xai_sweep.store.shards import described, image_ids, is_intact
 from xai_sweep.store.sharing.lease import Leases
 from xai_sweep.store.sharing.lease_file import SILENT_SECONDS, Holder, holder, server_time
 from xai_sweep.store.store import cell_folders
+from xai_sweep.store.unlisted import unlisted_shards
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Fault:
 
 @dataclass
 class Verdict:
-    """What was looked at, and what was found.
+    """What was checked, and what was found.
 
     Attributes:
         complete, unfinished, running: numbers of cells.
@@ -51,7 +53,7 @@ class Verdict:
 
 
 def verify(results: Path, lease_seconds: float = SILENT_SECONDS) -> Verdict:
-    """Read everything: hashes of all shards, each (image, rank) of a cell once, heatmaps.
+    """Read everything: hashes of all shards, heatmaps, each row of a cell exactly once.
 
     Cells that a job holds are left out. Nothing is changed.
 
@@ -76,10 +78,10 @@ def verify(results: Path, lease_seconds: float = SILENT_SECONDS) -> Verdict:
 
 
 def repair(results: Path, verdict: Verdict, lease_seconds: float = SILENT_SECONDS) -> list[str]:
-    """Take away what is wrong, so that the same sweep command computes it again.
+    """Remove what is wrong, so that the same sweep command computes it again.
 
-    Damaged shards go, and the manifests of their cells, which then count as unfinished: only the
-    images of those shards are computed again.
+    Damaged shards are removed, and the manifests of their cells, which then count as unfinished:
+    only the images of those shards are computed again.
 
     Returns:
         Cells that were left alone, because a job holds them by now.
@@ -93,9 +95,11 @@ def repair(results: Path, verdict: Verdict, lease_seconds: float = SILENT_SECOND
                 left.append(name)
                 continue
             files = {fault.file for fault in verdict.faults if fault.cell == name}
-            if not files <= {shard.name for shard in cell.unlisted()}:
+            manifest = _listing(cell)
+            beside = {each.name for found in unlisted_shards(cell, manifest) for each in found}
+            if not files <= beside:
                 (cell.path / MANIFEST).unlink(missing_ok=True)
-            # Of damaged heatmaps the next run takes care by itself, with the shard beside them.
+            # Damaged heatmaps stay: the next run removes them together with their shard.
             for shard in cell.shards():
                 if shard.name in files:
                     cell.remove(shard)
@@ -104,40 +108,51 @@ def repair(results: Path, verdict: Verdict, lease_seconds: float = SILENT_SECOND
 
 
 def _complete(cell: CellFolder) -> Iterator[Fault]:
-    name, manifest = cell.path.name, read_json(cell.path / MANIFEST)
-    if manifest is None or not isinstance(manifest.get("shards"), list):
+    name, manifest = cell.path.name, _listing(cell)
+    if manifest is None:
         yield Fault(name, MANIFEST, "cannot be read")
         return
-    listed: list[dict[str, Any]] = manifest["shards"]  # type: ignore[assignment]
-    damaged = [Fault(name, said["name"], wrong) for said in listed if (wrong := _wrong(cell, said))]
+    listed: list[dict[str, Any]] = manifest["shards"]
+    damaged = [
+        Fault(name, entry["name"], wrong) for entry in listed if (wrong := _wrong(cell, entry))
+    ]
     yield from damaged
-    names = {said["name"] for said in listed}
-    for shard in cell.shards():
-        if shard.name not in names:
-            yield Fault(name, shard.name, "is not listed in the manifest")
-    for file in cell.heatmap_files():
+    unneeded, begun = unlisted_shards(cell, manifest)
+    yield from (Fault(name, shard.name, "is not listed in the manifest") for shard in unneeded)
+    yield from _unreadable(name, begun)
+    for file in cell.heatmaps.all():
         if not is_intact(file):
             yield Fault(name, file.name, "is half-written or damaged")
     if not damaged:
-        shards = [cell.path / said["name"] for said in listed]
+        shards = [cell.path / entry["name"] for entry in listed]
         yield from (Fault(name, "", wrong) for wrong in _wrong_rows(manifest, shards))
 
 
+def _listing(cell: CellFolder) -> dict[str, Any] | None:
+    """The manifest, whether its shards are intact or not; None if it cannot be read."""
+    manifest = read_json(cell.path / MANIFEST)
+    return manifest if manifest and isinstance(manifest.get("shards"), list) else None
+
+
 def _unfinished(cell: CellFolder) -> Iterator[Fault]:
-    for shard in cell.shards():
+    yield from _unreadable(cell.path.name, cell.shards())
+
+
+def _unreadable(name: str, shards: Sequence[Path]) -> Iterator[Fault]:
+    for shard in shards:
         if image_ids(shard) is None:
-            yield Fault(cell.path.name, shard.name, "is half-written or damaged")
+            yield Fault(name, shard.name, "is half-written or damaged")
 
 
-def _wrong(cell: CellFolder, said: Mapping[str, Any]) -> str:
-    """What is wrong with a shard; empty if nothing is."""
-    shard = cell.path / said["name"]
+def _wrong(cell: CellFolder, entry: Mapping[str, Any]) -> str:
+    """What is wrong with a listed shard; empty if nothing is."""
+    shard = cell.path / entry["name"]
     if not shard.is_file():
         return "is missing"
     size = shard.stat().st_size
-    if size != said["bytes"]:
-        return f"is half-written or damaged: {size} bytes instead of {said['bytes']}"
-    if described(shard, said["rows"]) != said:
+    if size != entry["bytes"]:
+        return f"is half-written or damaged: {size} bytes instead of {entry['bytes']}"
+    if described(shard, entry["rows"]) != entry:
         return "is damaged: its SHA-256 is not that of the manifest"
     return ""
 
@@ -146,27 +161,41 @@ def _wrong_rows(manifest: Mapping[str, Any], shards: Sequence[Path]) -> Iterator
     """What is wrong with the rows of undamaged shards taken together."""
     if not shards:
         return
-    found = [pq.ParquetFile(shard).read(["cell", "image_id", "rank"]) for shard in shards]
+    found = [pq.ParquetFile(shard).read([*PRIMARY_KEY]) for shard in shards]
     rows = pa.concat_tables(found)
     if len(rows) != manifest["rows"]:
         yield f"{len(rows)} rows instead of {manifest['rows']}"
     if "cell" in manifest and set(rows["cell"].unique().to_pylist()) != {manifest["cell"]}:
         yield f"rows of other cells than {manifest['cell']}"
-    times = rows.group_by(["image_id", "rank"]).aggregate([([], "count_all")])
+    times = rows.group_by(["image_id", "draw", "rank"]).aggregate([([], "count_all")])
     twice = times.filter(pc.greater(times["count_all"], 1))
     if len(twice):
         first = twice.slice(0, 1).to_pylist()[0]
-        example = f"image {first['image_id']}, rank {first['rank']}"
-        yield f"{len(twice)} rows are there more than once, e.g. {example}"
-    images, ranks = len(rows["image_id"].unique()), pc.max(rows["rank"]).as_py()
-    if len(times) != images * ranks:
-        yield f"{images * ranks - len(times)} rows are missing: not every image has {ranks} ranks"
+        example = f"image {first['image_id']}, draw {first['draw']}, rank {first['rank']}"
+        yield f"{len(twice)} rows exist more than once, e.g. {example}"
+    images = len(rows["image_id"].unique())
+    draws, ranks = pc.max(rows["draw"]).as_py() + 1, pc.max(rows["rank"]).as_py()
+    if len(times) != images * draws * ranks:
+        missing = images * draws * ranks - len(times)
+        yield f"{missing} rows are missing: not every image has {draws} draws of {ranks} ranks"
     counted = manifest.get("counts", {}).get("images", images)
     if images != counted:
         yield f"{images} images instead of {counted}"
+    yield from _wrong_columns(manifest, shards)
+
+
+def _wrong_columns(manifest: Mapping[str, Any], shards: Sequence[Path]) -> Iterator[str]:
+    try:
+        common = common_schema(shards)
+    except ValueError as error:
+        yield str(error)
+        return
+    listed = list(manifest["columns"])
+    if listed != metric_columns(common.names):
+        yield f"columns {', '.join(metric_columns(common.names))} instead of {', '.join(listed)}"
     if "content" in manifest:
         content = ContentHash()
-        for piece in stream(shards, common_schema(shards)):
+        for piece in stream(shards, common):
             content.update(piece)
         if content.hexdigest() != manifest["content"]:
             yield "the content of its rows is not that of the manifest"

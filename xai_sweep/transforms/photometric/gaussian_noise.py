@@ -10,6 +10,7 @@ from typing_extensions import override
 from xai_sweep.core.seeds import standard_normal
 from xai_sweep.models.classifier import Normalisation
 from xai_sweep.transforms.base import Parameter, Photometric
+from xai_sweep.transforms.photometric.clipping import clipped
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,4 @@ class GaussianNoise(Photometric):
         if self.space == "pixel":
             noise /= noise.new_tensor(space.std)[:, None, None]
         noisy = images + noise
-        if self.clip:
-            # Clipped in normalised space, so that what is within bounds keeps its last digit.
-            black = noise.new_zeros(len(space.mean), 1, 1)
-            noisy = noisy.clamp(space.to_normalised(black), space.to_normalised(black + 1))
-        return noisy
+        return clipped(noisy, space) if self.clip else noisy

@@ -1,6 +1,5 @@
-"""The parts of LIME: parameters, superpixels, designs, masked predictions, weighted surrogate."""
+"""The parts of LIME: parameters, designs, masked predictions, weighted surrogate, result."""
 
-from xai_sweep.explainers.perturbation.surrogates.answers import Answers
 from xai_sweep.explainers.perturbation.surrogates.designs import (
     DESIGNS,
     clusters,
@@ -8,36 +7,26 @@ from xai_sweep.explainers.perturbation.surrogates.designs import (
     masks,
 )
 from xai_sweep.explainers.perturbation.surrogates.masked import (
-    PRECISIONS,
     MaskedPredictions,
+    Precision,
     hidden,
 )
 from xai_sweep.explainers.perturbation.surrogates.parameters import LimeParameters
-from xai_sweep.explainers.perturbation.surrogates.superpixels import (
-    SEGMENTATIONS,
-    SuperpixelFinder,
-    as_photo,
-    check_options,
-    moved_labels,
-)
+from xai_sweep.explainers.perturbation.surrogates.result import FACTS, LimeResult
 from xai_sweep.explainers.perturbation.surrogates.surrogate import Surrogate, fit, proximity
 
 __all__ = [
     "DESIGNS",
-    "PRECISIONS",
-    "SEGMENTATIONS",
-    "Answers",
+    "FACTS",
     "LimeParameters",
+    "LimeResult",
     "MaskedPredictions",
-    "SuperpixelFinder",
+    "Precision",
     "Surrogate",
-    "as_photo",
-    "check_options",
     "clusters",
     "fit",
     "hidden",
     "independent_rows",
     "masks",
-    "moved_labels",
     "proximity",
 ]

@@ -6,6 +6,7 @@ the same seed, see the same masks wherever their superpixels correspond.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -13,15 +14,17 @@ from jaxtyping import Bool, Int64
 from numpy.typing import NDArray
 from torch import Tensor
 
+Design: TypeAlias = Literal["bernoulli", "paired", "orthogonal"]
+
 
 def masks(
-    design: str, keys: Sequence[tuple[int, int]], count: int, superpixels: int, whole_first: bool
+    design: Design, keys: Sequence[tuple[int, int]], count: int, superpixels: int, whole_first: bool
 ) -> Bool[Tensor, "b n p"]:
     """Masks of several images.
 
     Args:
-        design: one of `DESIGNS`.
-        keys: 128 bits for each image.
+        design: how masks are drawn.
+        keys: 128 bits for each image, which its masks are drawn from.
         count: N, samples.
         superpixels: P, at least as many as any of the images has.
         whole_first: whether the first sample shows everything, as in the package.
@@ -74,19 +77,19 @@ def _with_complements(half: NDArray[np.bool_], count: int) -> NDArray[np.bool_]:
     return both.reshape(2 * len(half), -1)[:count]
 
 
-DESIGNS: Mapping[str, Callable[[np.random.Generator, int, int], NDArray[np.bool_]]] = {
+DESIGNS: Mapping[Design, Callable[[np.random.Generator, int, int], NDArray[np.bool_]]] = {
     "bernoulli": _bernoulli,
     "paired": _paired,
     "orthogonal": _orthogonal,
 }
 
 
-def independent_rows(design: str, count: int) -> int:
-    """How many samples of a design count for the coefficients; a complement repeats its mask."""
+def independent_rows(design: Design, count: int) -> int:
+    """How many samples of a design determine coefficients; a complement only repeats its mask."""
     return count if design == "bernoulli" else (count + 1) // 2
 
 
-def clusters(design: str, sizes: Sequence[int]) -> Int64[Tensor, " n"]:
+def clusters(design: Design, sizes: Sequence[int]) -> Int64[Tensor, " n"]:
     """Which samples belong together, by number, for rounds of these sizes.
 
     The very first sample, which shows everything, stands alone.

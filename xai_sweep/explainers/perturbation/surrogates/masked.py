@@ -1,6 +1,8 @@
 """Class probabilities of images with some of their superpixels hidden."""
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from typing import Literal, TypeAlias
 
 import torch
 from jaxtyping import Bool, Float, Float64, Int64
@@ -9,10 +11,15 @@ from torch import Tensor
 from xai_sweep.graphs.quickest import quickest
 from xai_sweep.models.classifier import Classifier, check_targets, evaluating
 
-PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+Precision: TypeAlias = Literal["float32", "bfloat16", "float16"]
+_DTYPES: Mapping[Precision, torch.dtype | None] = {
+    "float32": None,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
 
-# Pixels that a CPU takes at once in single precision: its caches hold the maps of a few photos, or
-# of many thumbnails, and malloc hands larger ones back to the kernel each time.
+# Pixels per forward pass on a CPU in single precision: its caches hold the maps of a few photos, or
+# of many thumbnails, and malloc returns larger blocks to the kernel each time.
 _CPU_PIXELS, _CPU_LEAST, _CPU_MOST = 4 * 224 * 224, 4, 256
 _CUDA_IMAGES = 256
 
@@ -20,7 +27,7 @@ _CUDA_IMAGES = 256
 def hidden(
     images: Float[Tensor, "b c h w"], labels: Int64[Tensor, "b h w"], superpixels: int
 ) -> Float[Tensor, "b c h w"]:
-    """Images in which every superpixel is painted with its own mean colour."""
+    """Images in which every superpixel has its own mean colour."""
     where = labels.flatten(1)[:, None].expand(-1, images.shape[1], -1)
     colours = images.flatten(2).double()
     sums = colours.new_zeros(*images.shape[:2], superpixels).scatter_add_(2, where, colours)
@@ -33,16 +40,16 @@ class MaskedPredictions:
     """Composes masked images on the device and predicts them; all images share the batches.
 
     Args:
-        classifier: whose class probabilities are asked for.
-        precision: a key of `PRECISIONS`: what the network computes in. Anything but ``float32``
-            is left to autocast, and never applied to a network of double precision.
-        at_once: masked images per forward pass; None for what is fast: about 4 photos of 224
-            pixels on a CPU, 8 in half precision, and 256 on a GPU.
+        classifier: the network.
+        precision: what it computes in. Anything but ``float32`` is left to autocast, and ignored
+            for a network in double precision.
+        at_once: masked images per forward pass; None for a number that is fast: about 4 photos of
+            224 pixels on a CPU, 8 in half precision, and 256 on a GPU.
     """
 
-    def __init__(self, classifier: Classifier, precision: str, at_once: int | None) -> None:
+    def __init__(self, classifier: Classifier, precision: Precision, at_once: int | None) -> None:
         self.classifier = classifier
-        self.precision = PRECISIONS[precision]
+        self.precision = _DTYPES[precision]
         self.at_once = at_once
 
     def __call__(
@@ -57,7 +64,7 @@ class MaskedPredictions:
 
         Args:
             images: in normalised space.
-            painted: the same with everything hidden.
+            painted: the images with everything hidden.
             labels: the superpixel of each pixel.
             masks: which superpixels are shown.
             targets: K classes of each image.
@@ -70,8 +77,8 @@ class MaskedPredictions:
         layout, order = torch.contiguous_format, (0, 1, 2, 3)
         if images.dtype != torch.float64:
             layout, order = torch.channels_last, (0, 2, 3, 1)
-        # One label per number of an image, in the order of memory: what the mask is then has the
-        # same layout as all else, which is twice as fast as one that is spread over the channels.
+        # One label per value of an image, in the order of memory: the mask then has the layout of
+        # the images, which is twice as fast as expanding it over the channels.
         where = labels[:, None].expand(images.shape).permute(order)
         shape, where = where.shape[1:], where.flatten(1)
         back = [order.index(axis) for axis in range(4)]
@@ -83,7 +90,7 @@ class MaskedPredictions:
         with torch.no_grad(), evaluating(self.classifier.module), self._casting(images):
             network = quickest(self.classifier, images, self.precision)
             for start in range(0, len(samples), size):
-                # The last batch reaches back to be full: a network computes full batches alike.
+                # The last batch overlaps the one before it: only batches of one size compute alike.
                 start = min(start, len(samples) - size)
                 first, last = start // count, (start + size - 1) // count
                 of = torch.arange(start, start + size, device=images.device) // count

@@ -1,95 +1,69 @@
-"""What can be asked of LIME, checked."""
+"""The parameters of LIME."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, ClassVar, Literal
 
-from xai_sweep.core.errors import InputError
-from xai_sweep.explainers.perturbation.surrogates.designs import DESIGNS
-from xai_sweep.explainers.perturbation.surrogates.masked import PRECISIONS
-from xai_sweep.explainers.perturbation.surrogates.superpixels import check_options
+from annotated_types import Ge, Gt, Interval
 
-_CHOICES = {
-    "design": tuple(DESIGNS),
-    "masks": ("common", "independent"),
-    "segments": ("own", "moved"),
-    "precision": tuple(PRECISIONS),
-}
-# The first round of `num_samples=auto`; each later one doubles the samples.
+from xai_sweep.core.parameters import EXECUTION_ONLY, Declared
+from xai_sweep.explainers.perturbation.superpixels import Segmentation, check_options
+from xai_sweep.explainers.perturbation.surrogates.designs import Design
+from xai_sweep.explainers.perturbation.surrogates.masked import Precision
+
+# Samples of the first round of `num_samples=auto`; each later round doubles their number.
 _FIRST_ROUND = 128
 
 
 @dataclass(frozen=True)
-class LimeParameters:
+class LimeParameters(Declared):
     """The parameters of LIME.
 
     Attributes:
-        num_samples: masked images per image, the whole one among them; or ``auto``, which doubles
-            them until the standard error is small enough, for each image and target by itself.
+        num_samples: masked images per image, including the whole one; or ``auto``, which doubles
+            them until the standard error is small enough, for each image and target separately.
         seed: root of the masks, together with the image's own seed.
         segmentation: ``quickshift``, ``slic``, ``felzenszwalb`` (scikit-image) or ``grid``.
-        options: parameters of the segmentation; quickshift's are by default those of the package.
-        hide: what hidden superpixels are painted with: ``mean``, their own mean colour; or a grey
-            level in [0, 1].
+        options: parameters of the segmentation; by default those of the `lime` package.
+        hide: the colour of hidden superpixels: ``mean``, their own mean colour; or a grey level in
+            [0, 1].
         design: ``bernoulli``, as in the package; ``paired``, each mask with its complement;
             ``orthogonal``, the same with rows of a Hadamard matrix.
-        masks: ``common``, an image and its changed copies see the same masks; ``independent``.
-        segments: ``own``, found anew in each copy; ``moved``, those of the clean image.
+        masks: ``common``, an image and its changed copies share their masks; ``independent``.
+        superpixels: of changed copies: ``own``, found anew in each copy; ``moved``, those of the
+            clean image.
         kernel_width: of the exponential kernel on the cosine distance.
         alpha: ridge penalty.
-        stderr: for ``auto``: the standard error at which to stop, relative to the coefficients,
-            both as root mean squares over the superpixels.
-        max_samples: for ``auto``: where to stop anyway.
+        stderr: for ``auto``: the standard error to stop at, relative to the coefficients, both as
+            root mean squares over the superpixels.
+        max_samples: for ``auto``: the most samples to take.
         precision: of the masked forward passes: ``float32``, ``bfloat16`` or ``float16``.
-        samples_at_once: masked images per forward pass; null for what is fast.
+        samples_at_once: masked images per forward pass; null for a number that is fast.
 
     Raises:
         InputError: a value that is not allowed; the message names its key.
     """
 
-    num_samples: Any = 1000
+    group: ClassVar[str] = "explainer"
+
+    num_samples: Literal["auto"] | Annotated[int, Ge(2)] = 1000
     seed: int = 0
-    segmentation: str = "quickshift"
-    options: Any = None
-    hide: Any = "mean"
-    design: str = "bernoulli"
-    masks: str = "common"
-    segments: str = "own"
-    kernel_width: float = 0.25
-    alpha: float = 1.0
-    stderr: float = 0.1
-    max_samples: int = 8192
-    precision: str = "float32"
-    samples_at_once: int | None = None
+    segmentation: Segmentation = "quickshift"
+    options: Mapping[str, Any] | None = None
+    hide: Literal["mean"] | Annotated[float, Interval(ge=0, le=1)] = "mean"
+    design: Design = "bernoulli"
+    masks: Literal["common", "independent"] = "common"
+    superpixels: Literal["own", "moved"] = "own"
+    kernel_width: Annotated[float, Gt(0)] = 0.25
+    alpha: Annotated[float, Gt(0)] = 1.0
+    stderr: Annotated[float, Gt(0)] = 0.1
+    max_samples: Annotated[int, Ge(_FIRST_ROUND)] = 8192
+    precision: Precision = "float32"
+    samples_at_once: Annotated[Annotated[int, Ge(1)] | None, EXECUTION_ONLY] = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_options(self.segmentation, self.options)
-        given: Mapping[str, str] = {
-            "design": self.design,
-            "masks": self.masks,
-            "segments": self.segments,
-            "precision": self.precision,
-        }
-        for key, value in given.items():
-            if value not in _CHOICES[key]:
-                allowed = f"must be one of {', '.join(_CHOICES[key])}"
-                raise InputError(f"explainer.{key}", value, allowed)
-        if self.num_samples != "auto" and not _is_count(self.num_samples, 2):
-            allowed = "must be auto or a whole number of at least 2"
-            raise InputError("explainer.num_samples", self.num_samples, allowed)
-        is_level = isinstance(self.hide, int | float) and not isinstance(self.hide, bool)
-        if self.hide != "mean" and not (is_level and 0 <= self.hide <= 1):
-            raise InputError("explainer.hide", self.hide, "must be mean or a number in [0, 1]")
-        positive = {"kernel_width": self.kernel_width, "alpha": self.alpha, "stderr": self.stderr}
-        for name, number in positive.items():
-            if not number > 0:
-                raise InputError(f"explainer.{name}", number, "must be more than 0")
-        if self.max_samples < _FIRST_ROUND:
-            allowed = f"must be at least {_FIRST_ROUND}"
-            raise InputError("explainer.max_samples", self.max_samples, allowed)
-        if self.samples_at_once is not None and not _is_count(self.samples_at_once, 1):
-            allowed = "must be null or a whole number of at least 1"
-            raise InputError("explainer.samples_at_once", self.samples_at_once, allowed)
 
     def rounds(self) -> list[int]:
         """Samples of each round."""
@@ -99,7 +73,3 @@ class LimeParameters:
         while totals[-1] < self.max_samples:
             totals.append(min(2 * totals[-1], self.max_samples))
         return [new - old for old, new in zip([0, *totals], totals, strict=False)]
-
-
-def _is_count(value: Any, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least

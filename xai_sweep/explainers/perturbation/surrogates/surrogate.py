@@ -17,7 +17,7 @@ class Surrogate:
         intercept: ``[B, K]``.
         r2: weighted coefficient of determination ``[B, K]``.
         stderr: standard error of each coefficient over draws of the masks ``[B, K, P]``; NaN if
-            there are too few samples to tell.
+            there are too few samples to estimate it.
     """
 
     coefficients: Float64[Tensor, "b k p"]

@@ -1,8 +1,8 @@
 """A propagation compiled by `torch.compile`: element-wise work is fused into few kernels.
 
-Pays where that work is a large part, as in residual networks (see docs/benchmarks.md), and only
-for many images, because compiling takes half a minute. The numbers are those of the propagation
-but for rounding.
+It pays where that work is a large part, as in residual networks (see docs/benchmarks.md), and only
+for many images, because compiling takes half a minute. The numbers are those of the propagation up
+to rounding.
 """
 
 from collections.abc import Callable
@@ -16,11 +16,11 @@ from xai_sweep.explainers.relevance.engine.propagate import Propagation, Relevan
 
 
 class Compiled:
-    """A propagation for a fixed number of images at once; a smaller rest is filled up.
+    """A propagation for a fixed number of images at once; a smaller last batch is filled up.
 
     Args:
-        propagation: what is compiled.
-        batch: images at once; another number would mean compiling again.
+        propagation: the one to compile.
+        batch: images at once; another number would need another compilation.
         accounts: see `Propagation`.
     """
 
@@ -34,7 +34,7 @@ class Compiled:
     def __call__(
         self, images: Float[Tensor, "b c h w"], targets: Int64[Tensor, "b k"]
     ) -> Relevance:
-        """See `Propagation`; compiles at the first call with this number of targets."""
+        """As `Propagation`; compiles at the first call with this number of targets."""
         chunks = [
             self._chunk(pixels, classes)
             for pixels, classes in zip(
@@ -51,7 +51,7 @@ class Compiled:
         targets = targets[filled]
         kind = targets.shape[1]
         if kind not in self._graphs:
-            # Once as it is, so that weights are prepared now and are constants of the graph.
+            # Run once before, so that weights are prepared now and are constants of the graph.
             self._propagated(images, targets)
             # A lambda, because make_fx counts the arguments of the function's code.
             graph = make_fx(lambda x, y: self._propagated(x, y))(images, targets)

@@ -1,4 +1,4 @@
-"""Relevance in one draw of Monte-Carlo dropout: some neurons are silent, the others louder."""
+"""Relevance in one draw of Monte-Carlo dropout: some neurons are dropped, the others scaled."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,11 +7,13 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, fx
+from typing_extensions import override
 
 from xai_sweep.explainers.relevance.engine import operations as known
 from xai_sweep.explainers.relevance.engine.flow import size
+from xai_sweep.explainers.relevance.engine.messages import Ledger, Message
 from xai_sweep.explainers.relevance.engine.plan import Plan
-from xai_sweep.explainers.relevance.engine.steps import Ledger, Message, Step
+from xai_sweep.explainers.relevance.engine.steps import Step
 
 aten = torch.ops.aten
 
@@ -20,13 +22,13 @@ _ELEMENTS, _CHANNELS = aten.dropout.default, aten.feature_dropout.default
 
 @dataclass(frozen=True)
 class Dropout:
-    """A place where neurons are silenced at random.
+    """Dropout at the input of one step.
 
     Attributes:
-        step: number of the plan's step whose input they are.
+        step: the step's number in the plan.
         path: the module path of the layer.
-        rate: the probability of each to be silent.
-        shape: of a mask, without the batch; ones along axes that are silenced together.
+        rate: the probability of a neuron to be dropped.
+        shape: of a mask, without the batch; ones along axes that are dropped together.
     """
 
     step: int
@@ -35,9 +37,9 @@ class Dropout:
     shape: tuple[int, ...]
 
     def mask(self, uniform: Float[Tensor, "b ..."]) -> Float[Tensor, "b ..."]:
-        """What neurons are multiplied by, 0 or ``1 / (1 - rate)``, from numbers in [0, 1)."""
-        louder = 1 / (1 - self.rate) if self.rate < 1 else 0.0
-        return louder * (uniform >= self.rate).to(uniform.dtype)
+        """The factor of every neuron, 0 or ``1 / (1 - rate)``, from uniform numbers in [0, 1)."""
+        scale = 1 / (1 - self.rate) if self.rate < 1 else 0.0
+        return scale * (uniform >= self.rate).to(uniform.dtype)
 
 
 def own_dropouts(plan: Plan) -> list[Dropout]:
@@ -55,7 +57,7 @@ def own_dropouts(plan: Plan) -> list[Dropout]:
 
 
 def linear_dropouts(plan: Plan, rate: float) -> list[Dropout]:
-    """Dropout in front of every linear layer."""
+    """Added dropout in front of every linear layer."""
     return [
         Dropout(number, _path(plan, step), rate, _input_size(step))
         for number, step in enumerate(plan.steps)
@@ -66,7 +68,7 @@ def linear_dropouts(plan: Plan, rate: float) -> list[Dropout]:
 def with_masks(plan: Plan, masks: Mapping[int, Float[Tensor, "b ..."]]) -> Plan:
     """The plan in which the inputs of some steps are multiplied by masks, by the steps' numbers.
 
-    Weights that rules have prepared are shared with the plan.
+    Weights that forms have prepared are shared with the plan.
     """
     steps = [
         _masked(step, masks[number]) if number in masks else step
@@ -88,30 +90,30 @@ class _Masked(Step):
     mask: Tensor
 
     @property
+    @override
     def emits_relevance(self) -> bool:
-        """See `Step.emits_relevance`."""
         return self.inner.emits_relevance
 
+    @override
     def forward(self, args: Any, kwargs: Mapping[str, Any], accounts: bool) -> Any:
-        """See `Step.forward`."""
         return self.inner.forward((args[0] * self.mask, *args[1:]), kwargs, accounts)
 
+    @override
     def backward(self, message: Message, kept: Any, ledger: Ledger | None) -> list[Message]:
-        """See `Step.backward`."""
         (sent,) = self.inner.backward(message, kept, ledger)
         if not sent.is_relevance:
             return [Message(sent.times(self.mask), is_owned=True)]
-        # Rules that split by the weights alone give relevance to silent neurons too.
-        is_heard: Bool[Tensor, "b ..."] = self.mask > 0
+        # Rules that go by the weights alone give relevance to dropped neurons too.
+        is_kept: Bool[Tensor, "b ..."] = self.mask > 0
         if ledger is not None:
-            ledger.lose(sent.values, (~is_heard).to(sent.values.dtype))
-        return [Message(sent.times(is_heard.to(sent.values.dtype)), True, is_owned=True)]
+            ledger.lose(sent.values, (~is_kept).to(sent.values.dtype))
+        return [Message(sent.times(is_kept.to(sent.values.dtype)), True, is_owned=True)]
 
 
 def _masked(step: Step, mask: Tensor) -> Step:
     args = step.args
     if step.node.target in (_ELEMENTS, _CHANNELS):
-        # The step itself drops nothing more, not even in a network that always drops.
+        # The step itself must drop nothing, not even in a network that applies dropout always.
         args = (*args[:2], False)
     return _Masked(
         node=step.node,

@@ -1,4 +1,4 @@
-"""Which nodes of a captured graph have relevance, where it goes from there, and their signs."""
+"""Which nodes of a captured graph have relevance, where it goes next, and the values' signs."""
 
 import math
 from collections.abc import Iterator
@@ -15,37 +15,38 @@ aten = torch.ops.aten
 
 
 class Flow:
-    """The graph as relevance sees it.
+    """The paths of relevance through the graph.
 
     Args:
         captured: the graph.
         stop: the node where propagation ends; None for the image.
-        forgives: whether an operation without a rule is passed by its gradient.
+        allows_gradient: whether relevance may pass an operation without a rule by its gradient.
 
     Attributes:
         image, logits: first and last node.
         constants: values of nodes that do not depend on the image.
-        carriers: every node with relevance, and the nodes to which it goes from there.
+        dependent: nodes that depend on the image.
+        receivers: every node with relevance, and the nodes to which it goes next.
         nonnegative: nodes whose values are at least zero for every image.
     """
 
-    def __init__(self, captured: Captured, stop: fx.Node | None, forgives: bool) -> None:
+    def __init__(self, captured: Captured, stop: fx.Node | None, allows_gradient: bool) -> None:
         self.paths = captured.paths
-        self.forgives = forgives
+        self.allows_gradient = allows_gradient
         self.nodes = list(captured.graph.graph.nodes)
         self.image = next(node for node in self.nodes if node.op == "placeholder")
         self.stop = self.image if stop is None else stop
         self.logits = next(node for node in self.nodes if node.op == "output").all_input_nodes[0]
         self.constants: dict[fx.Node, Any] = {}
-        self.moving: set[fx.Node] = set()
+        self.dependent: set[fx.Node] = set()
         for node in self.nodes:
             if node.op == "get_attr":
                 self.constants[node] = _attribute(captured.graph, str(node.target))
-            elif node is self.image or not self.moving.isdisjoint(node.all_input_nodes):
-                self.moving.add(node)
+            elif node is self.image or not self.dependent.isdisjoint(node.all_input_nodes):
+                self.dependent.add(node)
             elif node.op == "call_function":
                 self.constants[node] = _computed(node, self.constants)
-        self.carriers = self._carriers()
+        self.receivers = self._receivers()
         self.nonnegative = self._nonnegative()
 
     def inputs(self, node: fx.Node) -> list[fx.Node]:
@@ -53,15 +54,15 @@ class Flow:
         return [
             arg
             for arg in node.args
-            if isinstance(arg, fx.Node) and arg in self.moving and is_tensor(arg)
+            if isinstance(arg, fx.Node) and arg in self.dependent and is_tensor(arg)
         ]
 
     def only_user(self, node: fx.Node) -> fx.Node | None:
-        """The node that alone reads this one, if relevance may pass through to it in one step."""
+        """The only reader of this node; None if there are several, or propagation ends here."""
         return next(iter(node.users)) if len(node.users) == 1 and node is not self.stop else None
 
     def unsupported(self, node: fx.Node, why: str) -> InputError:
-        """An error that names the layer and what to do."""
+        """The error for an operation without a rule: names the layer and what to do."""
         where = f"{self.paths.get(node) or 'the network itself'} ({node.target})"
         return InputError(
             "explainer",
@@ -70,7 +71,7 @@ class Flow:
             "input times gradient",
         )
 
-    def _carriers(self) -> dict[fx.Node, tuple[fx.Node, ...]]:
+    def _receivers(self) -> dict[fx.Node, tuple[fx.Node, ...]]:
         found: dict[fx.Node, tuple[fx.Node, ...]] = {}
         waiting = [self.logits]
         while waiting:
@@ -87,8 +88,8 @@ class Flow:
 
     def _goes_to(self, node: fx.Node) -> Iterator[fx.Node]:
         if node.target is known.CONCATENATE:
-            yield from (part for part in node.all_input_nodes if part in self.moving)
-        elif node.target is known.PIECE and node.all_input_nodes[0].target in known.SPLITS:
+            yield from (part for part in node.all_input_nodes if part in self.dependent)
+        elif node.target is known.GETITEM and node.all_input_nodes[0].target in known.CHUNKS:
             yield node.all_input_nodes[0].all_input_nodes[0]
         elif node.target in known.PRODUCTS and len(self.inputs(node)) == 2:
             yield from self._passing(node)
@@ -96,15 +97,15 @@ class Flow:
             yield from self.inputs(node)
 
     def _passing(self, node: fx.Node) -> list[fx.Node]:
-        """Of two factors, the one that is not a gate."""
+        """The factor that is not a gate."""
         factors = self.inputs(node)
         gates = [_is_gate(factor) for factor in factors]
         if gates[0] == gates[1]:
-            # By its origin neither is more of a gate, but one number per channel is.
+            # Their origin does not decide, so the smaller one is: one number per channel.
             counts = [math.prod(size(factor)) for factor in factors]
             gates = [count < max(counts) for count in counts]
-        if gates[0] == gates[1] and not self.forgives:
-            raise self.unsupported(node, "a product of two branches, and none of them is a gate")
+        if gates[0] == gates[1] and not self.allows_gradient:
+            raise self.unsupported(node, "a product of two branches, neither of which is a gate")
         return [factor for factor, gate in zip(factors, gates, strict=True) if not gate]
 
     def _nonnegative(self) -> set[fx.Node]:
@@ -131,7 +132,7 @@ def _attribute(module: Any, target: str) -> Any:
 
 @torch.no_grad()
 def _computed(node: fx.Node, constants: dict[fx.Node, Any]) -> Any:
-    """A value made of parameters alone, as the weights of weight standardisation are."""
+    """A value computed from parameters alone, as in weight standardisation."""
     args, kwargs = fx.node.map_arg((node.args, dict(node.kwargs)), constants.__getitem__)
     return node.target(*args, **kwargs)  # type: ignore[operator]
 
@@ -154,19 +155,19 @@ def is_clipped(node: fx.Node) -> bool:
 
 
 def pads_constant(node: fx.Node) -> bool:
-    """Whether a padding adds one number only."""
+    """Whether a padding adds a constant."""
     mode = node.args[2] if len(node.args) > 2 else "constant"
     return bool(node.target is not aten.pad.default or mode == "constant")
 
 
 def pads_zeros(node: fx.Node) -> bool:
-    """Whether a padding adds nothing but zeros."""
+    """Whether a padding adds only zeros."""
     value = node.args[3:] if node.target is aten.pad.default else node.args[2:]
     return pads_constant(node) and all(number in (None, 0) for number in value)
 
 
 def _is_gate(node: fx.Node) -> bool:
-    """Whether the value comes straight from a function that says how much passes."""
+    """Whether the value comes directly from one of `known.GATES`."""
     while node.target in known.MOVES or node.target in known.ADDS or node.target in known.PRODUCTS:
         if node.target in known.GATES or not node.all_input_nodes:
             break

@@ -1,4 +1,4 @@
-"""A layer as the graph has it, and what is taken into it: batchnorm, zero padding, activation."""
+"""A layer of the graph, with batchnorm, zero padding and activation fused into it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -17,15 +17,15 @@ WEIGHTED = (known.CONV, known.CONV_PADDING, known.LINEAR)
 
 @dataclass(eq=False)
 class Fused:
-    """A layer and the nodes that it stands for.
+    """A layer and the nodes that were fused into it.
 
     Attributes:
-        layer: with whatever was taken into it.
-        node: that names it.
+        layer: with what was fused into it.
+        node: the layer's own node, which gives it its path.
         start: the node that it reads.
         end: the node whose value it computes.
-        activation: that was taken in, the same as ``end``.
-        batchnorm: how one was taken in, for people.
+        activation: the activation that was fused, the same node as ``end``; or None.
+        batchnorm: how a batchnorm was fused, as `xai-sweep preflight` prints it.
         members: all its nodes.
     """
 
@@ -38,35 +38,35 @@ class Fused:
     members: set[fx.Node] = field(default_factory=set)
 
 
-def fused(flow: Flow, node: fx.Node, takes_batchnorm: bool) -> Fused:
+def fused(flow: Flow, node: fx.Node, fuse_batchnorm: bool) -> Fused:
     """The layer that begins at this node: a convolution, a linear layer or a batchnorm.
 
     Args:
         flow: the graph.
         node: its first node.
-        takes_batchnorm: whether batchnorm is taken in; otherwise it is a layer of its own.
+        fuse_batchnorm: whether batchnorm is fused; otherwise it is a layer of its own.
 
     Raises:
         InputError: a batchnorm in training mode, or weights that depend on the image.
     """
     found = Fused(affine(flow, node), node, node.all_input_nodes[0], node, members={node})
     follower = flow.only_user(node)
-    if takes_batchnorm and follower is not None and follower in flow.carriers:
+    if fuse_batchnorm and follower is not None and follower in flow.receivers:
         if node.target is known.BATCHNORM and follower.target in WEIGHTED:
-            _take_before(flow, found, follower)
+            _fuse_into_next(flow, found, follower)
             follower = flow.only_user(found.end)
         if found.node.target in WEIGHTED and follower and follower.target is known.BATCHNORM:
             norm = affine(flow, follower)
             assert norm.bias is not None
-            found.layer = found.layer.scaled(norm.weight, norm.bias)
+            found.layer = found.layer.with_output_scaled(norm.weight, norm.bias)
             found.batchnorm = "fused" if not found.batchnorm else "both fused"
             _extend(found, follower)
-    _take_frame(flow, found)
+    _fuse_padding(flow, found)
     follower = flow.only_user(found.end)
     if (
         follower is not None
         and follower.target in known.ACTIVATIONS
-        and follower in flow.carriers
+        and follower in flow.receivers
         and len(follower.all_input_nodes) == 1  # a PReLU's slopes are a node too
     ):
         found.activation = follower
@@ -79,31 +79,33 @@ def _extend(found: Fused, node: fx.Node) -> None:
     found.members.add(node)
 
 
-def _take_before(flow: Flow, found: Fused, follower: fx.Node) -> None:
-    """Take a batchnorm into the layer behind it, where that is exact."""
+def _fuse_into_next(flow: Flow, found: Fused, follower: fx.Node) -> None:
+    """Fuse a batchnorm into the layer behind it, where that is exact."""
     norm, layer = found.layer, affine(flow, follower)
     assert norm.bias is not None
-    both = layer.behind(norm.weight, norm.bias) if follower.args[0] is found.node else None
+    both = (
+        layer.with_input_scaled(norm.weight, norm.bias) if follower.args[0] is found.node else None
+    )
     if both is not None:
         found.layer, found.node = both, follower
         found.batchnorm = "fused from before"
         _extend(found, follower)
 
 
-def _take_frame(flow: Flow, found: Fused) -> None:
-    """Zero padding in front of a convolution is part of it, or relevance would go to the frame."""
+def _fuse_padding(flow: Flow, found: Fused) -> None:
+    """Fuse zero padding into the convolution behind it, or relevance would go to the padding."""
     pad = found.start
-    is_frame = pad.target in known.PADS and pads_zeros(pad) and flow.only_user(pad) is not None
-    if isinstance(found.layer, Conv) and is_frame and pad in flow.carriers:
+    is_outer = pad.target in known.PADS and pads_zeros(pad) and flow.only_user(pad) is not None
+    if isinstance(found.layer, Conv) and is_outer and pad in flow.receivers:
         widths: Any = pad.args[1]
         if len(widths) == 4 and min(widths) >= 0:
-            found.layer = replace(found.layer, frame=tuple(widths))
+            found.layer = replace(found.layer, outer_padding=tuple(widths))
             found.start = pad.all_input_nodes[0]
             found.members.add(pad)
 
 
 def affine(flow: Flow, node: fx.Node) -> Affine:
-    """The node's layer, by itself.
+    """The node's layer, with nothing fused.
 
     Raises:
         InputError: as `fused`.
@@ -125,7 +127,7 @@ def affine(flow: Flow, node: fx.Node) -> Affine:
         tuple(pair) * (2 // len(pair)) for pair in (stride, padding, dilation)
     )
     if weight.dtype != torch.float64:
-        # The fastest layout for a convolution and for its transposed, on a CPU and on a GPU.
+        # The fastest layout for a convolution and its transposed, on a CPU and on a GPU.
         weight = weight.contiguous(memory_format=torch.channels_last)
     return Conv(weight, bias, stride, padding, dilation, groups)
 
@@ -150,7 +152,7 @@ def _scale(flow: Flow, node: fx.Node, args: Sequence[Any]) -> Scale:
             "must have running statistics and be in evaluation mode: this batchnorm would mix the "
             "images of a batch",
         )
-    # In double precision, and rounded once.
+    # In double precision, so that the result is rounded once.
     factor = (variance.double() + eps).rsqrt()
     factor = factor if weight is None else factor * weight.double()
     shift = -mean.double() * factor

@@ -1,7 +1,7 @@
-"""Layers with weights as pure functions: what a rule needs to know of a convolution.
+"""Layers with weights as pure functions: what a rule needs to know about a convolution.
 
-Every layer is affine, ``z_k = sum_j a_j w_jk + b_k``. A rule changes the weights and asks for the
-sum (`apply`) or for the way back (`transpose`), ``sum_k w_jk s_k``.
+Every layer is affine, ``z_k = sum_j a_j w_jk + b_k``. A rule replaces the weights and needs the sum
+over inputs (`apply`) or over outputs (`transpose`), ``sum_k w_jk s_k``.
 """
 
 from abc import ABC, abstractmethod
@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,20 +38,24 @@ class Affine(ABC):
         """One number per output channel, shaped to be added to an output with ``dims`` axes."""
         return values.view(-1, *[1] * (dims - 2))
 
-    def scaled(self, factor: Float[Tensor, " k"], shift: Float[Tensor, " k"]) -> "Affine":
+    def with_output_scaled(
+        self, factor: Float[Tensor, " k"], shift: Float[Tensor, " k"]
+    ) -> "Affine":
         """The layer followed by ``factor * z + shift`` per channel."""
         weight = self.weight * factor.view(-1, *[1] * (self.weight.dim() - 1))
         return replace(
             self, weight=weight, bias=shift if self.bias is None else self.bias * factor + shift
         )
 
-    def stands_one_to_one(self) -> bool:
-        """Whether every output belongs to one input, as `Pass` needs."""
+    def is_elementwise(self) -> bool:
+        """Whether every output has one input of its own."""
         return False
 
     @abstractmethod
-    def behind(self, factor: Float[Tensor, " j"], shift: Float[Tensor, " j"]) -> "Affine | None":
-        """The layer behind ``factor * a + shift`` per channel; None where that is not exact."""
+    def with_input_scaled(
+        self, factor: Float[Tensor, " j"], shift: Float[Tensor, " j"]
+    ) -> "Affine | None":
+        """The layer applied to ``factor * a + shift`` per channel; None where that is not exact."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,25 +63,25 @@ class Conv(Affine):
     """A two-dimensional convolution.
 
     Attributes:
-        frame: zeros around the input before the convolution's own padding: left, right, top,
-            bottom. Unlike `padding` they need not be symmetric (TensorFlow's padding).
+        outer_padding: zeros around the input before the convolution's own padding: left, right,
+            top, bottom. Unlike `padding` they need not be symmetric (TensorFlow's padding).
     """
 
     stride: tuple[int, ...]
     padding: tuple[int, ...]
     dilation: tuple[int, ...]
     groups: int
-    frame: tuple[int, int, int, int] = (0, 0, 0, 0)
+    outer_padding: tuple[int, int, int, int] = (0, 0, 0, 0)
 
+    @override
     def apply(self, inputs: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        """See `Affine.apply`."""
-        if any(self.frame):
-            inputs = F.pad(inputs, self.frame)
+        if any(self.outer_padding):
+            inputs = F.pad(inputs, self.outer_padding)
         return F.conv2d(inputs, weight, bias, self.stride, self.padding, self.dilation, self.groups)
 
+    @override
     def transpose(self, values: Tensor, weight: Tensor, size: tuple[int, ...]) -> Tensor:
-        """See `Affine.transpose`."""
-        left, right, top, bottom = self.frame
+        left, right, top, bottom = self.outer_padding
         height, width = size[1] + top + bottom, size[2] + left + right
         # Rows and columns of the input that a strided kernel never reached.
         unreached = [
@@ -87,14 +92,17 @@ class Conv(Affine):
             - 1
             for axis in (0, 1)
         ]
-        framed = F.conv_transpose2d(
+        padded = F.conv_transpose2d(
             values, weight, None, self.stride, self.padding, unreached, self.groups, self.dilation
         )
-        return framed[:, :, top : height - bottom, left : width - right]
+        return padded[:, :, top : height - bottom, left : width - right]
 
-    def behind(self, factor: Float[Tensor, " j"], shift: Float[Tensor, " j"]) -> "Conv | None":
-        """See `Affine.behind`; exact unless the padding, which is not shifted, plays a part."""
-        if any((*self.padding, *self.frame)) and bool(shift.any()):
+    @override
+    def with_input_scaled(
+        self, factor: Float[Tensor, " j"], shift: Float[Tensor, " j"]
+    ) -> "Conv | None":
+        # The padding is not shifted, so where it plays a part this would not be exact.
+        if any((*self.padding, *self.outer_padding)) and bool(shift.any()):
             return None
         inputs = self.weight.shape[1]
         per_group = factor.view(self.groups, 1, inputs, 1, 1)
@@ -111,20 +119,22 @@ class Conv(Affine):
 class Linear(Affine):
     """A fully connected layer on the last axis."""
 
+    @override
     def apply(self, inputs: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        """See `Affine.apply`."""
         return F.linear(inputs, weight, bias)
 
+    @override
     def transpose(self, values: Tensor, weight: Tensor, size: tuple[int, ...]) -> Tensor:
-        """See `Affine.transpose`."""
         return values @ weight
 
+    @override
     def along_channels(self, values: Float[Tensor, " k"], dims: int) -> Tensor:
-        """See `Affine.along_channels`; the channels are the last axis."""
-        return values
+        return values  # channels are the last axis
 
-    def behind(self, factor: Float[Tensor, " j"], shift: Float[Tensor, " j"]) -> "Linear":
-        """See `Affine.behind`."""
+    @override
+    def with_input_scaled(
+        self, factor: Float[Tensor, " j"], shift: Float[Tensor, " j"]
+    ) -> "Linear":
         moved = self.weight @ shift
         return replace(
             self,
@@ -137,21 +147,21 @@ class Linear(Affine):
 class Scale(Affine):
     """A factor and a shift per channel: a batchnorm that is not fused."""
 
-    def stands_one_to_one(self) -> bool:
-        """See `Affine.stands_one_to_one`."""
+    @override
+    def is_elementwise(self) -> bool:
         return True
 
+    @override
     def apply(self, inputs: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        """See `Affine.apply`."""
         scaled = inputs * self.along_channels(weight, inputs.dim())
         return scaled if bias is None else scaled.add_(self.along_channels(bias, inputs.dim()))
 
+    @override
     def transpose(self, values: Tensor, weight: Tensor, size: tuple[int, ...]) -> Tensor:
-        """See `Affine.transpose`."""
         return values * self.along_channels(weight, values.dim())
 
-    def behind(self, factor: Float[Tensor, " j"], shift: Float[Tensor, " j"]) -> "Scale":
-        """See `Affine.behind`."""
+    @override
+    def with_input_scaled(self, factor: Float[Tensor, " j"], shift: Float[Tensor, " j"]) -> "Scale":
         moved = self.weight * shift
         return replace(
             self,

@@ -1,14 +1,12 @@
-"""What each ATen operation is to relevance: the table from which a network's plan is made."""
+"""How relevance passes each ATen operation: the table from which a network's plan is made."""
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-from xai_sweep.explainers.relevance.engine.weightless import unwritten
 
 aten = torch.ops.aten
 
@@ -19,8 +17,8 @@ BATCHNORM = aten.batch_norm.default
 LAYER_NORM = aten.layer_norm.default
 MAX_POOL = aten.max_pool2d.default
 CONCATENATE = aten.cat.default
-PIECE = operator.getitem
-SPLITS: frozenset[Any] = frozenset(
+GETITEM = operator.getitem
+CHUNKS: frozenset[Any] = frozenset(
     {aten.chunk.default, aten.split.Tensor, aten.split_with_sizes.default, aten.split.sizes}
 )
 PADS: frozenset[Any] = frozenset({aten.pad.default, aten.constant_pad_nd.default})
@@ -29,11 +27,11 @@ PRODUCTS: frozenset[Any] = frozenset({aten.mul.Tensor, aten.mul.Scalar})
 QUOTIENTS: frozenset[Any] = frozenset({aten.div.Tensor, aten.div.Scalar})
 NEGATION = aten.neg.default
 
-# Element-wise functions that hand relevance on; true where the result is never negative.
+# Element-wise functions, which pass relevance on; true where the result is never negative.
 ACTIVATIONS: Mapping[Any, bool] = {
     aten.relu.default: True,
     aten.relu6.default: True,
-    aten.hardtanh.default: False,  # but True for a lower bound of 0
+    aten.hardtanh.default: False,  # except for a lower bound of 0
     aten.leaky_relu.default: False,
     aten.prelu.default: False,
     aten.elu.default: False,
@@ -49,7 +47,7 @@ ACTIVATIONS: Mapping[Any, bool] = {
     aten.hardsigmoid.default: True,
 }
 RELUS: frozenset[Any] = frozenset({aten.relu.default, aten.relu6.default, aten.hardtanh.default})
-# What says how much passes: a factor made by one of these is a gate.
+# A factor that one of these computes is a gate: it decides how much of the other passes.
 GATES: frozenset[Any] = frozenset(
     {aten.sigmoid.default, aten.hardsigmoid.default, aten.softmax.int, aten.tanh.default}
 )
@@ -100,7 +98,7 @@ def _expand(c: Tensor, shape: torch.Size, *_args: Any, **_kwargs: Any) -> Tensor
     return c.sum_to_size(shape)
 
 
-# Every output is one input: the operation's transposed, from a message and the input's shape.
+# Every output is one input: the transposed operation, from a message and the input's shape.
 MOVES: Mapping[Any, Callable[..., Tensor]] = {
     aten.flatten.using_ints: _reshape,
     aten.view.default: _reshape,
@@ -125,6 +123,13 @@ MOVES: Mapping[Any, Callable[..., Tensor]] = {
     aten.constant_pad_nd.default: _unpad,
     aten.expand.default: _expand,
 }
+
+
+def shape_only(like: Tensor, shape: Sequence[int]) -> Tensor:
+    """A tensor of which only the shape is read; its memory is never touched."""
+    channels_last = len(shape) == 4 and like.is_contiguous(memory_format=torch.channels_last)
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    return torch.empty(tuple(shape), dtype=like.dtype, device=like.device, memory_format=layout)
 
 
 def _mean(
@@ -153,7 +158,7 @@ def _average(
     divisor: Any = None,
 ) -> Tensor:
     padding = [padding, padding] if isinstance(padding, int) else padding
-    like = unwritten(c, shape)
+    like = shape_only(c, shape)
     pooled: Tensor = aten.avg_pool2d_backward(
         c, like, kernel, stride or kernel, padding, ceil, count_padding, divisor
     )
@@ -165,7 +170,7 @@ def _adaptive(c: Tensor, shape: torch.Size, size: list[int]) -> Tensor:
         return c.expand(shape) / (shape[-2] * shape[-1])
     if c.shape == shape:
         return c
-    pooled: Tensor = aten._adaptive_avg_pool2d_backward(c, unwritten(c, shape))
+    pooled: Tensor = aten._adaptive_avg_pool2d_backward(c, shape_only(c, shape))
     return pooled
 
 
@@ -185,7 +190,7 @@ def _bilinear(
     return enlarged
 
 
-# Linear with fixed weights of at least zero: what it is called, and its transposed.
+# Linear with fixed weights of at least zero: its name in a list of rules, and its transposed.
 SUMS: Mapping[Any, tuple[str, Callable[..., Tensor]]] = {
     aten.mean.dim: ("pool", _mean),
     aten.sum.dim_IntList: ("pool", _sum),
@@ -197,5 +202,5 @@ SUMS: Mapping[Any, tuple[str, Callable[..., Tensor]]] = {
 
 # The result is never negative if no input is.
 KEEPS_SIGN: frozenset[Any] = frozenset(
-    {*MOVES, *SUMS, *SPLITS, CONCATENATE, MAX_POOL, PIECE} - {*PADS}
+    {*MOVES, *SUMS, *CHUNKS, CONCATENATE, MAX_POOL, GETITEM} - {*PADS}
 )

@@ -9,19 +9,20 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, fx
 
+from xai_sweep.explainers.relevance.engine.messages import Ledger, Message
 from xai_sweep.explainers.relevance.engine.plan import Plan
-from xai_sweep.explainers.relevance.engine.steps import Ledger, Message
 
 
 @dataclass(frozen=True, eq=False)
 class Relevance:
-    """What came of a propagation.
+    """The result of a propagation.
 
     Attributes:
         maps: relevance where propagation ended, ``[B, K, C, H, W]`` for the image.
         logits: of the targets, ``[B, K]``.
-        absorbed: relevance that biases and constants took, ``float64[B, K]``; None if not asked.
-        lost: relevance that stabilisers took or that had nowhere to go, likewise.
+        absorbed: relevance that biases and constants took, ``float64[B, K]``.
+        lost: relevance that stabilisers took or that nothing received, likewise; both are None
+            without accounts.
     """
 
     maps: Tensor
@@ -72,9 +73,9 @@ class Propagation:
         Args:
             images: ``[B, C, H, W]`` in normalised space.
             targets: class indices ``int64[B, K]``.
-            accounts: whether to say where relevance went that did not arrive.
+            accounts: whether to return `Relevance.absorbed` and `Relevance.lost`.
             times_input: whether maps are relevance ``a c``; otherwise they are ``c``, which for
-                LRP-0 is the gradient. Only for rules that hand down ``c``.
+                LRP-0 is the gradient. Only for rules whose forms emit ``c``.
         """
         flow = self.plan.flow
         values, kept = self.forward(images, accounts)
@@ -100,7 +101,7 @@ class Propagation:
 
     @torch.no_grad()
     def logits(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b classes"]:
-        """The network's logits, computed with what was fused."""
+        """The network's logits, computed by the plan, in which layers are fused."""
         values, _ = self.forward(images)
         logits: Tensor = values[self.plan.flow.logits]
         return logits
@@ -108,7 +109,7 @@ class Propagation:
     def forward(
         self, images: Float[Tensor, "b c h w"], accounts: bool = False
     ) -> tuple[dict[fx.Node, Any], list[Any]]:
-        """The values that are needed later, and what every step kept of its own."""
+        """The values that are needed later, and what every step has kept for the way back."""
         values: dict[fx.Node, Any] = {**self.plan.flow.constants, self.plan.flow.image: images}
         kept: list[Any] = []
         for step, frees in zip(self.plan.steps, self.frees, strict=True):

@@ -1,74 +1,32 @@
 """The rules of layer-wise relevance propagation, each an equation for one affine layer.
 
-A neuron k with relevance ``R_k`` hands it down to its inputs j in proportion to their
+A neuron k with relevance ``R_k`` distributes it among its inputs j in proportion to their
 contributions: ``R_j = sum_k (z_jk / d_k) R_k``. The rules differ in the contributions ``z_jk``,
 which are ``a_j w_jk`` for the plainest, and in the denominator ``d_k``, which is their sum with
-the bias' part, and a stabiliser. ``0 / 0`` is 0: who got nothing hands down nothing.
+the bias' part, and a stabiliser. ``0 / 0`` is 0: without contributions nothing is distributed.
+
+A rule's `Rule.redistribute` is its equation, and nothing more is needed: that is a complete rule.
+What runs for the rules below are faster forms (`fast_forms`), each tested against its equation.
 """
 
-from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
 
 import torch
+from annotated_types import Ge, Gt
+from torch import Tensor
+from typing_extensions import override
 
 from xai_sweep.core.errors import InputError
-from xai_sweep.explainers.relevance.engine.rule_splits import (
-    AbsoluteSplit,
-    AlphaBetaSplit,
-    BoxSplit,
-    EvenSplit,
-    GammaSplit,
-    PassSplit,
+from xai_sweep.explainers.relevance.engine.contributions import (
+    Shares,
+    Site,
+    distribute,
+    mean_size,
 )
-from xai_sweep.explainers.relevance.engine.splits import Proportional, Site, Split
+from xai_sweep.explainers.relevance.engine.rule import InSums, Rule
 
-
-@dataclass(frozen=True)
-class Rule(ABC):
-    """A rule with its parameters.
-
-    Class attributes:
-        name: as written in a list of rules.
-        source: where it is defined.
-        emits_relevance: whether relevance is handed down as ``R_j``; otherwise as ``c_j``, with
-            ``R_j = a_j c_j`` for the input ``a_j``.
-    """
-
-    name: ClassVar[str]
-    source: ClassVar[str]
-    emits_relevance: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            if field.name in ("gamma", "alpha", "beta", "stabilizer"):
-                self.require(field.name, is_number(getattr(self, field.name)), "must be at least 0")
-
-    @abstractmethod
-    def at(self, site: Site) -> Split:
-        """The rule prepared for one layer."""
-
-    def require(self, parameter: str, is_good: bool, allowed: str) -> None:
-        """Refuse a parameter's value.
-
-        Raises:
-            InputError: naming the rule, the parameter and what is allowed.
-        """
-        if not is_good:
-            raise InputError(f"{self.name}.{parameter}", getattr(self, parameter), allowed)
-
-    def __str__(self) -> str:
-        given = [
-            f"{field.name}={getattr(self, field.name)}"
-            for field in fields(self)
-            if getattr(self, field.name) != field.default
-        ]
-        return f"{self.name}({', '.join(given)})" if given else self.name
-
-
-def is_number(value: object) -> bool:
-    """Whether it is a finite number of at least zero."""
-    return type(value) in (int, float) and 0 <= value < float("inf")  # type: ignore[operator]
+NonNegative = Annotated[float, Ge(0)]
 
 
 @dataclass(frozen=True)
@@ -84,9 +42,9 @@ class Zero(Rule):
     name: ClassVar[str] = "zero"
     source: ClassVar[str] = "Bach et al. 2015, doi:10.1371/journal.pone.0130140, eq. 56"
 
-    def at(self, site: Site) -> Split:
-        """See `Rule.at`."""
-        return Proportional(site if self.bias else site.without_bias(), 0.0, relative=False)
+    @override
+    def redistribute(self, relevance: Tensor, a: Tensor, site: Site) -> Shares:
+        return distribute(relevance, site.contributions(a, self.bias))
 
 
 @dataclass(frozen=True)
@@ -94,28 +52,28 @@ class Epsilon(Rule):
     """LRP-epsilon: ``z_jk = a_j w_jk``, ``d_k = z_k + epsilon sign(z_k)``.
 
     Attributes:
-        epsilon: above 0.
+        epsilon: above 0; for 0 there is `Zero`.
         relative: epsilon counts in units of the layer's mean ``|z|`` in the same image, as in the
             tutorial of Montavon et al. 2019 (there: root mean square).
         bias: as for `Zero`.
     """
 
-    epsilon: float = 1e-6
+    epsilon: Annotated[float, Gt(0)] = 1e-6
     relative: bool = False
     bias: bool = True
 
     name: ClassVar[str] = "epsilon"
     source: ClassVar[str] = "Bach et al. 2015, doi:10.1371/journal.pone.0130140, eq. 58"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        is_good = is_number(self.epsilon) and self.epsilon > 0
-        self.require("epsilon", is_good, "must be above 0; for 0 take the rule zero")
+    @override
+    def redistribute(self, relevance: Tensor, a: Tensor, site: Site) -> Shares:
+        z = site.contributions(a, self.bias)
+        unit = mean_size(z.total()) if self.relative else 1.0
+        return distribute(relevance, z, self.epsilon * unit)
 
-    def at(self, site: Site) -> Split:
-        """See `Rule.at`."""
-        place = site if self.bias else site.without_bias()
-        return Proportional(place, self.epsilon, self.relative)
+    @override
+    def in_sums(self) -> InSums:
+        return InSums(stabilizer=self.epsilon, relative=self.relative)
 
 
 @dataclass(frozen=True)
@@ -132,8 +90,8 @@ class Gamma(Rule):
         bias: as for `Zero`.
     """
 
-    gamma: float = 0.25
-    stabilizer: float = 0.0
+    gamma: NonNegative = 0.25
+    stabilizer: NonNegative = 0.0
     bias: bool = True
 
     name: ClassVar[str] = "gamma"
@@ -142,10 +100,17 @@ class Gamma(Rule):
         "for both signs Andeol et al. 2021, arXiv:2103.01592"
     )
 
-    def at(self, site: Site) -> Split:
-        """See `Rule.at`."""
-        place = site if self.bias else site.without_bias()
-        return GammaSplit(place, self.gamma, self.stabilizer)
+    @override
+    def redistribute(self, relevance: Tensor, a: Tensor, site: Site) -> Shares:
+        z = site.contributions(a, self.bias)
+        above, below = z + self.gamma * z.positive(), z + self.gamma * z.negative()
+        from_positive = distribute(relevance * (z.total() > 0), above, self.stabilizer)
+        from_negative = distribute(relevance * (z.total() < 0), below, self.stabilizer)
+        return from_positive + from_negative
+
+    @override
+    def in_sums(self) -> InSums:
+        return InSums(stabilizer=self.stabilizer)
 
 
 @dataclass(frozen=True)
@@ -153,7 +118,7 @@ class AlphaBeta(Rule):
     """LRP-alpha-beta: ``R_j = sum_k (alpha z_jk^+ / z_k^+ - beta z_jk^- / z_k^-) R_k``.
 
     ``z_jk^+ = max(0, a_j w_jk)``, ``z_k^+`` their sum with the bias' positive part; ``-`` alike.
-    Where no contribution has a sign, that sign's part of the relevance goes nowhere.
+    Where no contribution has a sign, that sign's part of the relevance is lost.
 
     Attributes:
         alpha: beta + 1.
@@ -162,44 +127,54 @@ class AlphaBeta(Rule):
         bias: as for `Zero`.
     """
 
-    alpha: float = 2.0
-    beta: float = 1.0
-    stabilizer: float = 0.0
+    alpha: NonNegative = 2.0
+    beta: NonNegative = 1.0
+    stabilizer: NonNegative = 0.0
     bias: bool = True
 
     name: ClassVar[str] = "alpha_beta"
     source: ClassVar[str] = "Bach et al. 2015, doi:10.1371/journal.pone.0130140, eq. 60"
 
+    @override
     def __post_init__(self) -> None:
         super().__post_init__()
-        is_one = abs(self.alpha - self.beta - 1) < 1e-9
-        self.require("alpha", is_one, f"must be beta + 1 = {self.beta + 1:g}")
+        if abs(self.alpha - self.beta - 1) >= 1e-9:
+            raise InputError("rule.alpha", self.alpha, f"must be beta + 1 = {self.beta + 1:g}")
 
-    def at(self, site: Site) -> Split:
-        """See `Rule.at`."""
-        place = site if self.bias else site.without_bias()
-        return AlphaBetaSplit(place, self.alpha, self.beta, self.stabilizer)
+    @override
+    def redistribute(self, relevance: Tensor, a: Tensor, site: Site) -> Shares:
+        z = site.contributions(a, self.bias)
+        activating = distribute(self.alpha * relevance, z.positive(), self.stabilizer)
+        inhibiting = distribute(-self.beta * relevance, z.negative(), self.stabilizer)
+        return activating + inhibiting
+
+    @override
+    def in_sums(self) -> InSums:
+        return InSums(stabilizer=self.stabilizer)
 
 
 @dataclass(frozen=True)
 class ZPlus(Rule):
-    """The z+ rule: alpha-beta with alpha 1 and beta 0.
+    """The z+ rule, alpha-beta with alpha 1 and beta 0: ``z_jk = max(0, a_j w_jk)``.
 
     Attributes:
         stabilizer: added to the denominator.
         bias: whether the bias' positive part takes its part.
     """
 
-    stabilizer: float = 0.0
+    stabilizer: NonNegative = 0.0
     bias: bool = True
 
     name: ClassVar[str] = "z_plus"
     source: ClassVar[str] = "Montavon et al. 2017, doi:10.1016/j.patcog.2016.11.008, section 4.1"
 
-    def at(self, site: Site) -> Split:
-        """See `Rule.at`."""
-        place = site if self.bias else site.without_bias()
-        return AlphaBetaSplit(place, 1.0, 0.0, self.stabilizer)
+    @override
+    def redistribute(self, relevance: Tensor, a: Tensor, site: Site) -> Shares:
+        return distribute(relevance, site.contributions(a, self.bias).positive(), self.stabilizer)
+
+    @override
+    def in_sums(self) -> InSums:
+        return InSums(stabilizer=self.stabilizer)
 
 
 @dataclass(frozen=True)
@@ -213,15 +188,24 @@ class ZBox(Rule):
         stabilizer: added to the denominator.
     """
 
-    stabilizer: float = 0.0
+    stabilizer: NonNegative = 0.0
 
-    emits_relevance: ClassVar[bool] = True
     name: ClassVar[str] = "z_box"
     source: ClassVar[str] = "Montavon et al. 2017, doi:10.1016/j.patcog.2016.11.008, section 4.1"
 
-    def at(self, site: Site) -> Split:
-        """See `Rule.at`."""
-        return BoxSplit(site.without_bias(), self.stabilizer)
+    @override
+    def redistribute(self, relevance: Tensor, a: Tensor, site: Site) -> Shares:
+        w, (low, high) = site.layer.weight, site.pixel_bounds(a)
+        box = site.products(low, w.clamp(min=0)) + site.products(high, w.clamp(max=0))
+        return distribute(relevance, site.products(a, w) - box, self.stabilizer)
+
+    @override
+    def in_sums(self) -> InSums:
+        return InSums(stabilizer=self.stabilizer)
+
+    @override
+    def refusal(self, site: Site) -> str | None:
+        return None if site.reads_pixels else "it is for the layer that reads the pixels"
 
 
 @dataclass(frozen=True)
@@ -233,18 +217,21 @@ class WSquare(Rule):
         bias: whether ``b_k^2`` takes its part. In the paper there is none; zennit counts it.
     """
 
-    stabilizer: float = 0.0
+    stabilizer: NonNegative = 0.0
     bias: bool = False
 
-    emits_relevance: ClassVar[bool] = True
     name: ClassVar[str] = "w_square"
     source: ClassVar[str] = "Montavon et al. 2017, doi:10.1016/j.patcog.2016.11.008, section 4.1"
 
-    def at(self, site: Site) -> Split:
-        """See `Rule.at`."""
-        bias = site.layer.bias if self.bias else None
-        squared = None if bias is None else bias.square()
-        return EvenSplit(site, site.layer.weight.square(), squared, self.stabilizer)
+    @override
+    def redistribute(self, relevance: Tensor, a: Tensor, site: Site) -> Shares:
+        w, b = site.layer.weight, site.layer.bias if self.bias else None
+        z = site.products(torch.ones_like(a), w**2, None if b is None else b**2)
+        return distribute(relevance, z, self.stabilizer)
+
+    @override
+    def in_sums(self) -> InSums:
+        return InSums(evenly=True)
 
 
 @dataclass(frozen=True)
@@ -255,43 +242,50 @@ class Flat(Rule):
         stabilizer: added to the denominator.
     """
 
-    stabilizer: float = 0.0
+    stabilizer: NonNegative = 0.0
 
-    emits_relevance: ClassVar[bool] = True
     name: ClassVar[str] = "flat"
     source: ClassVar[str] = "Lapuschkin et al. 2019, doi:10.1038/s41467-019-08987-4, methods"
 
-    def at(self, site: Site) -> Split:
-        """See `Rule.at`."""
-        return EvenSplit(site, torch.ones_like(site.layer.weight), None, self.stabilizer)
+    @override
+    def redistribute(self, relevance: Tensor, a: Tensor, site: Site) -> Shares:
+        z = site.products(torch.ones_like(a), torch.ones_like(site.layer.weight))
+        return distribute(relevance, z, self.stabilizer)
+
+    @override
+    def in_sums(self) -> InSums:
+        return InSums(evenly=True)
 
 
 @dataclass(frozen=True)
 class Pass(Rule):
-    """Hands relevance on as it is: ``R_j = R_k`` where input and output stand one to one."""
+    """Relevance is handed on as it is: ``R_j = R_k`` where every output has one input."""
 
-    emits_relevance: ClassVar[bool] = True
     name: ClassVar[str] = "pass"
     source: ClassVar[str] = "the usual treatment of element-wise activations"
 
-    def at(self, site: Site) -> Split:
-        """See `Rule.at`."""
-        return PassSplit(site)
+    @override
+    def redistribute(self, relevance: Tensor, a: Tensor, site: Site) -> Shares:
+        return Shares(relevance)
+
+    @override
+    def refusal(self, site: Site) -> str | None:
+        return None if site.layer.is_elementwise() else "it needs one input per output"
 
 
 @dataclass(frozen=True)
 class AbsZ(Rule):
     """The ``|z|`` rule for batchnorm: ``R_x = |w x| / (|w x| + |b|) R`` for ``y = w x + b``."""
 
-    emits_relevance: ClassVar[bool] = True
     name: ClassVar[str] = "abs_z"
     source: ClassVar[str] = "Hui and Binder 2019, arXiv:1908.06534"
 
-    def at(self, site: Site) -> Split:
-        """See `Rule.at`."""
-        return AbsoluteSplit(site)
+    @override
+    def redistribute(self, relevance: Tensor, a: Tensor, site: Site) -> Shares:
+        w, b = site.layer.weight, site.layer.bias
+        z = site.products(a.abs(), w.abs(), None if b is None else b.abs())
+        return distribute(relevance, z)
 
-
-def rules() -> dict[str, type[Rule]]:
-    """Every rule by its name."""
-    return {rule.name: rule for rule in Rule.__subclasses__()}
+    @override
+    def refusal(self, site: Site) -> str | None:
+        return None if site.layer.is_elementwise() else "it is for batchnorm"

@@ -1,295 +1,180 @@
-"""The operations without weights: activations, sums, pools, gates, and what only moves values."""
+"""The steps of operations without weights: activations, sums, pools, gates, views."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, fx
 
-from xai_sweep.explainers.relevance.engine.splits import (
-    amount,
-    over,
-    ratio,
-    stabilised,
-    unaccounted,
+from xai_sweep.explainers.relevance.engine import operations as known
+from xai_sweep.explainers.relevance.engine.flow import Flow, pads_constant
+from xai_sweep.explainers.relevance.engine.rule import Rule
+from xai_sweep.explainers.relevance.engine.steps import (
+    Activation,
+    Concatenate,
+    Factor,
+    Gradient,
+    LayerNorm,
+    MaxPool,
+    Move,
+    Shift,
+    Step,
+    Sum,
 )
-from xai_sweep.explainers.relevance.engine.steps import Ledger, Message, Step
 
 aten = torch.ops.aten
 
-
-@dataclass(eq=False, kw_only=True)
-class Activation(Step):
-    """An element-wise function: hands relevance on as it is, whatever its slope."""
-
-    compute: Callable[..., Tensor]
-    is_relu: bool = False
-
-    def forward(self, args: Sequence[Any], kwargs: Mapping[str, Any], accounts: bool) -> Any:
-        """See `Step.forward`."""
-        value = self.compute(*args, **kwargs)
-        if self.takes_relevance:
-            return value, None
-        return value, value if self.is_relu else ratio(value, args[0])
-
-    def backward(self, message: Message, kept: Any, ledger: Ledger | None) -> list[Message]:
-        """See `Step.backward`."""
-        if self.takes_relevance:
-            return [message]
-        values = message.where_positive(kept) if self.is_relu else message.times(kept)
-        return [Message(values, is_owned=True)]
+Make = Callable[..., Step]
 
 
-@dataclass(eq=False, kw_only=True)
-class Move(Step):
-    """Every output value is one of the input's: views, slices, constant padding.
+class WeightlessSteps:
+    """Makes the step of every operation without weights that relevance passes.
 
-    Attributes:
-        back: from a message, the input's shape and the operation's further arguments.
+    Args:
+        flow: the graph.
+        rule_for: the rule for a kind of operation at a node.
     """
 
-    compute: Callable[..., Tensor]
-    back: Callable[..., Tensor]
+    def __init__(self, flow: Flow, rule_for: Callable[[str, fx.Node], Rule]) -> None:
+        self.flow = flow
+        self.rule_for = rule_for
 
-    def forward(self, args: Sequence[Any], kwargs: Mapping[str, Any], accounts: bool) -> Any:
-        """See `Step.forward`."""
-        return self.compute(*args, **kwargs), (args[0].shape, args[1:], kwargs)
+    def step(self, node: fx.Node) -> Step:
+        """The step of a node.
 
-    def backward(self, message: Message, kept: Any, ledger: Ledger | None) -> list[Message]:
-        """See `Step.backward`."""
-        shape, args, kwargs = kept
-        values = self.back(message.values, shape, *args, **kwargs)
-        return [Message(values, message.is_relevance, message.is_owned)]
+        Raises:
+            InputError: relevance cannot pass it.
+        """
+        target, inputs, compute = node.target, self.flow.receivers[node], function_of(node)
+        make = partial(
+            _make,
+            node=node,
+            args=node.args,
+            kwargs=node.kwargs,
+            inputs=inputs,
+            path=self.flow.paths.get(node, ""),
+        )
+        if target in known.ACTIVATIONS:
+            is_relu = target is aten.relu.default
+            return make(Activation, op="activation", rule="pass", compute=compute, is_relu=is_relu)
+        if target is known.GETITEM and node.all_input_nodes[0].target in known.CHUNKS:
+            narrow = aten.narrow.default
+            back = known.MOVES[narrow]
+            return make(Move, args=_narrowed(node), kwargs={}, op="view", compute=narrow, back=back)
+        if target in known.PADS and not pads_constant(node):
+            return self._unsupported(make, node, "a padding that repeats the image")
+        if target in known.MOVES:
+            return make(Move, op="view", compute=compute, back=known.MOVES[target])
+        if target is known.CONCATENATE:
+            return self._concatenate(make, node)
+        if target is known.MAX_POOL:
+            return make(MaxPool, op="max_pool", rule="pass", note="the winner takes all")
+        if target in known.SUMS:
+            op, back = known.SUMS[target]
+            return make(Sum, **self._sharing(op, node), compute=compute, backs=(back,))
+        if target in known.ADDS:
+            return self._add(make, node, compute)
+        if target in known.PRODUCTS or target in known.QUOTIENTS or target is known.NEGATION:
+            return self._factor(make, node, compute)
+        if target is known.LAYER_NORM:
+            note = "mean and bias absorb, the deviation counts as constant"
+            return make(LayerNorm, op="layer_norm", rule="zero", note=note)
+        return self._unsupported(make, node, "there is no rule for it")
 
+    def _sharing(self, op: str, node: fx.Node) -> dict[str, Any]:
+        """How a rule distributes relevance among inputs without weights."""
+        rule = self.rule_for(op, node)
+        sharing = rule.in_sums()
+        note = "evenly" if sharing.evenly else "in proportion"
+        return {"op": op, "rule": str(rule), "note": note, "sharing": sharing}
 
-@dataclass(eq=False, kw_only=True)
-class Concatenate(Step):
-    """Each input takes its own part of the relevance.
+    def _concatenate(self, make: Make, node: fx.Node) -> Step:
+        parts: Any = node.args[0]
+        inputs = self.flow.receivers[node]
+        positions = tuple(i for i, part in enumerate(parts) if part in inputs)
+        return make(
+            Concatenate,
+            inputs=tuple(parts[i] for i in positions),
+            op="cat",
+            note="every input gets the relevance of its part",
+            positions=positions,
+        )
 
-    Attributes:
-        positions: of the inputs with relevance among the parts.
-    """
+    def _add(self, make: Make, node: fx.Node, compute: Callable[..., Any]) -> Step:
+        inputs, sign = self.flow.inputs(node), known.ADDS[node.target]
+        if len(inputs) == 1:
+            sign = sign if inputs[0] is node.args[1] else 1
+            note = "the constant absorbs its part"
+            return make(Shift, op="shift", rule="zero", note=note, compute=compute, sign=sign)
+        factors = (1.0, sign * float(node.kwargs.get("alpha", 1)))  # type: ignore[arg-type]
+        return make(
+            Sum,
+            inputs=tuple(inputs),
+            **self._sharing("add", node),
+            compute=compute,
+            positions=(0, 1),
+            backs=tuple(partial(_added, factor) for factor in factors),
+        )
 
-    positions: tuple[int, ...]
+    def _factor(self, make: Make, node: fx.Node, compute: Callable[..., Any]) -> Step:
+        dependent, (passing, *others) = self.flow.inputs(node), self.flow.receivers[node]
+        is_gated = len(dependent) == 2
+        position = node.args.index(passing)
+        if node.target in known.QUOTIENTS and (is_gated or position == 1):
+            return self._unsupported(make, node, "a quotient of two branches")
+        if others:
+            return self._unsupported(
+                make, node, "a product of two branches, neither of which is a gate"
+            )
+        return make(
+            Factor,
+            op="gate" if is_gated else "factor",
+            rule="pass",
+            note="the gate counts as constant" if is_gated else "",
+            compute=compute,
+            position=position,
+            factor=partial(_factor, node.target, position),
+        )
 
-    def forward(self, args: Sequence[Any], kwargs: Mapping[str, Any], accounts: bool) -> Any:
-        """See `Step.forward`."""
-        parts, dim = args[0], args[1] if len(args) > 1 else kwargs.get("dim", 0)
-        return torch.cat(parts, dim), (dim, [part.shape[dim] for part in parts])
-
-    def backward(self, message: Message, kept: Any, ledger: Ledger | None) -> list[Message]:
-        """See `Step.backward`."""
-        dim, lengths = kept
-        parts = torch.split(message.values, lengths, dim)
-        return [
-            Message(parts[position], message.is_relevance, message.is_owned)
-            for position in self.positions
-        ]
-
-
-@dataclass(eq=False, kw_only=True)
-class MaxPool(Step):
-    """The winner takes all."""
-
-    def forward(self, args: Sequence[Any], kwargs: Mapping[str, Any], accounts: bool) -> Any:
-        """See `Step.forward`."""
-        defaults: tuple[Any, ...] = (None, (), (), 0, 1, False)
-        image, kernel, stride, padding, dilation, ceil = [*args, *defaults[len(args) :]]
-        window = (kernel, stride or kernel, padding, dilation, ceil)
-        value, indices = aten.max_pool2d_with_indices(image, *window)
-        return value, (image.shape, window, indices)
-
-    def backward(self, message: Message, kept: Any, ledger: Ledger | None) -> list[Message]:
-        """See `Step.backward`."""
-        shape, window, indices = kept
-        like = unwritten(message.values, shape)
-        values = aten.max_pool2d_with_indices_backward(message.values, like, *window, indices)
-        return [Message(values, message.is_relevance, is_owned=True)]
-
-
-@dataclass(eq=False, kw_only=True)
-class Sum(Step):
-    """A linear operation with fixed weights: sums, means, average pools, upsampling, factors.
-
-    Relevance is split in proportion to what the inputs contribute, or evenly.
-
-    Attributes:
-        compute: the operation.
-        positions: of the inputs with relevance among the arguments.
-        backs: for each of them, as `Move.back`, the transposed operation.
-        stabilizer: added to the denominator with its sign.
-        is_relative: the stabiliser counts in units of the mean absolute value in the same image.
-        is_even: by the weights alone, as the rules flat and w_square do.
-    """
-
-    compute: Callable[..., Tensor]
-    positions: tuple[int, ...] = (0,)
-    backs: tuple[Callable[..., Tensor], ...]
-    stabilizer: float = 0.0
-    is_relative: bool = False
-    is_even: bool = False
-
-    @property
-    def emits_relevance(self) -> bool:
-        """See `Step.emits_relevance`."""
-        return self.is_even
-
-    def forward(self, args: Sequence[Any], kwargs: Mapping[str, Any], accounts: bool) -> Any:
-        """See `Step.forward`."""
-        value = self.compute(*args, **kwargs)
-        top = None if self.takes_relevance else value
-        shapes = tuple(args[position].shape for position in self.positions)
-        way = lost = None
-        if self.is_even:
-            ones = [
-                torch.ones_like(arg) if position in self.positions else arg
-                for position, arg in enumerate(args)
-            ]
-            way = ratio(top, self.compute(*ones, **kwargs))
-        elif self.stabilizer:
-            way = over(top, stabilised(value, amount(self.stabilizer, self.is_relative, value)))
-        elif top is None:
-            way = ratio(None, value)
-        if way is not None and accounts and not self.is_even:
-            lost = unaccounted(top, way, value, self.stabilizer)
-        return value, (way, lost, shapes, args[1:], kwargs)
-
-    def backward(self, message: Message, kept: Any, ledger: Ledger | None) -> list[Message]:
-        """See `Step.backward`."""
-        way, lost, shapes, args, kwargs = kept
-        if ledger is not None and lost is not None:
-            ledger.lose(message.values, lost)
-        share = message.values if way is None else message.times(way)
-        return [
-            Message(back(share, shape, *args, **kwargs), self.is_even)
-            for back, shape in zip(self.backs, shapes, strict=True)
-        ]
+    def _unsupported(self, make: Make, node: fx.Node, why: str) -> Step:
+        if not self.flow.allows_gradient:
+            raise self.flow.unsupported(node, why)
+        return make(
+            Gradient,
+            op=str(node.target),
+            rule="gradient",
+            note=f"unsupported: {why}",
+            compute=function_of(node),
+            positions=tuple(node.args.index(arg) for arg in self.flow.inputs(node)),
+        )
 
 
-@dataclass(eq=False, kw_only=True)
-class Shift(Step):
-    """A constant that is added or subtracted absorbs its part of the relevance, as a bias does."""
-
-    compute: Callable[..., Tensor]
-    sign: int = 1
-
-    @property
-    def emits_relevance(self) -> bool:
-        """See `Step.emits_relevance`."""
-        return False
-
-    def forward(self, args: Sequence[Any], kwargs: Mapping[str, Any], accounts: bool) -> Any:
-        """See `Step.forward`."""
-        value = self.compute(*args, **kwargs)
-        changed = next(arg for arg in args if isinstance(arg, Tensor) and arg.shape == value.shape)
-        way = ratio(None, value) if self.takes_relevance else None
-        return value, (way, value - self.sign * changed if accounts else None)
-
-    def backward(self, message: Message, kept: Any, ledger: Ledger | None) -> list[Message]:
-        """See `Step.backward`."""
-        way, constant = kept
-        share = message.values if way is None else message.times(way)
-        if ledger is not None:
-            ledger.absorb(share, constant)
-        return [Message(share if self.sign > 0 else -share, is_owned=message.is_owned)]
+def function_of(node: fx.Node) -> Callable[..., Any]:
+    """What computes the node's value; a view of a channels-last map may need a copy."""
+    return aten.reshape.default if node.target is aten.view.default else node.target  # type: ignore[return-value]
 
 
-@dataclass(eq=False, kw_only=True)
-class Factor(Step):
-    """A product with a constant, or with a gate, which says how much passes and counts as one.
-
-    Attributes:
-        compute: the operation.
-        position: of the input with relevance among the arguments.
-        factor: from the arguments' values.
-    """
-
-    compute: Callable[..., Tensor]
-    position: int = 0
-    factor: Callable[..., Any]
-
-    def forward(self, args: Sequence[Any], kwargs: Mapping[str, Any], accounts: bool) -> Any:
-        """See `Step.forward`."""
-        factor = None if self.takes_relevance else self.factor(*args)
-        return self.compute(*args, **kwargs), (args[self.position].shape, factor)
-
-    def backward(self, message: Message, kept: Any, ledger: Ledger | None) -> list[Message]:
-        """See `Step.backward`."""
-        shape, factor = kept
-        values = message.values if factor is None else message.times(factor)
-        is_owned = factor is not None or message.is_owned
-        return [Message(values.sum_to_size(shape), message.is_relevance, is_owned)]
+def _make(kind: type[Step], **fields: Any) -> Step:
+    return kind(**fields)
 
 
-@dataclass(eq=False, kw_only=True)
-class LayerNorm(Step):
-    """Mean and bias take their part, the standard deviation is a constant factor.
-
-    Source: Ali et al. 2022, "XAI for transformers", arXiv:2202.07304, eq. 9.
-    """
-
-    @property
-    def emits_relevance(self) -> bool:
-        """See `Step.emits_relevance`."""
-        return False
-
-    def forward(self, args: Sequence[Any], kwargs: Mapping[str, Any], accounts: bool) -> Any:
-        """See `Step.forward`."""
-        defaults = (None, None, None, None, 1e-5)
-        inputs, shape, weight, bias, eps = (*args, *defaults[len(args) :])[:5]
-        value, _, rstd = aten.native_layer_norm(inputs, shape, weight, bias, eps)
-        factor = rstd if weight is None else rstd * weight
-        way = ratio(None, value) if self.takes_relevance else None
-        return value, (way, factor, bias, tuple(range(-len(shape), 0)))
-
-    def backward(self, message: Message, kept: Any, ledger: Ledger | None) -> list[Message]:
-        """See `Step.backward`."""
-        way, factor, bias, dims = kept
-        share = message.values if way is None else message.times(way)
-        if ledger is not None and bias is not None:
-            ledger.absorb(share, bias)
-        scaled = share * factor
-        return [Message(scaled - scaled.mean(dims, keepdim=True), is_owned=True)]
+def _added(factor: float, c: Tensor, shape: torch.Size, *_args: Any, **_kwargs: Any) -> Tensor:
+    return (c if factor == 1 else c * factor).sum_to_size(shape)
 
 
-@dataclass(eq=False, kw_only=True)
-class Gradient(Step):
-    """An operation without a rule, on request: relevance is input times gradient.
-
-    Attributes:
-        compute: the operation.
-        positions: of the inputs with relevance among the arguments.
-    """
-
-    compute: Callable[..., Tensor]
-    positions: tuple[int, ...]
-
-    @property
-    def emits_relevance(self) -> bool:
-        """See `Step.emits_relevance`."""
-        return False
-
-    def forward(self, args: Sequence[Any], kwargs: Mapping[str, Any], accounts: bool) -> Any:
-        """See `Step.forward`."""
-        value = self.compute(*args, **kwargs)
-        return value, (ratio(None, value) if self.takes_relevance else None, args, kwargs)
-
-    def backward(self, message: Message, kept: Any, ledger: Ledger | None) -> list[Message]:
-        """See `Step.backward`."""
-        way, args, kwargs = kept
-        share = message.values if way is None else message.times(way)
-        leaves = [args[position].detach().requires_grad_() for position in self.positions]
-        filled = list(args)
-        for position, leaf in zip(self.positions, leaves, strict=True):
-            filled[position] = leaf
-        with torch.enable_grad():
-            value = self.compute(*filled, **kwargs)
-        return [Message(grad) for grad in torch.autograd.grad(value, leaves, share)]
+def _factor(target: Any, position: int, *args: Any) -> Any:
+    if target is known.NEGATION:
+        return -1.0
+    return 1 / args[1] if target in known.QUOTIENTS else args[1 - position]
 
 
-def unwritten(like: Tensor, shape: Sequence[int]) -> Tensor:
-    """A tensor that only lends its shape; its memory is never touched."""
-    channels_last = len(shape) == 4 and like.is_contiguous(memory_format=torch.channels_last)
-    layout = torch.channels_last if channels_last else torch.contiguous_format
-    return torch.empty(tuple(shape), dtype=like.dtype, device=like.device, memory_format=layout)
+def _narrowed(node: fx.Node) -> tuple[Any, ...]:
+    """A part of a chunked tensor, as arguments of ``narrow``."""
+    chunked, index = node.args
+    assert isinstance(chunked, fx.Node)
+    assert isinstance(index, int)
+    dim: Any = chunked.args[2] if len(chunked.args) > 2 else chunked.kwargs.get("dim", 0)
+    lengths = [int(part.shape[dim]) for part in chunked.meta["val"]]
+    index %= len(lengths)
+    return chunked.args[0], dim, sum(lengths[:index]), lengths[index]

@@ -1,0 +1,12 @@
+from .base import Box as Box
+from .base import ImageFile as ImageFile
+from .base import ImageSet as ImageSet
+from .base import fingerprint as fingerprint
+from .base import require_annotations as require_annotations
+from .dataset import Batch as Batch
+from .dataset import Images as Images
+from .dataset import LoadedImage as LoadedImage
+from .reading import UnreadableImage as UnreadableImage
+from .reading import read_image as read_image
+from .sets.folder import Folder as Folder
+from .sets.samples import Samples as Samples

@@ -1,0 +1,28 @@
+"""A network's operations: each computes its value, and sends relevance back to its inputs."""
+
+from xai_sweep.explainers.relevance.engine.steps.elementwise import (
+    Activation,
+    Factor,
+    LayerNorm,
+    Shift,
+)
+from xai_sweep.explainers.relevance.engine.steps.gradient import Gradient
+from xai_sweep.explainers.relevance.engine.steps.layer import Layer
+from xai_sweep.explainers.relevance.engine.steps.moving import Concatenate, MaxPool, Move
+from xai_sweep.explainers.relevance.engine.steps.step import Compute, Step
+from xai_sweep.explainers.relevance.engine.steps.sums import Sum
+
+__all__ = [
+    "Activation",
+    "Compute",
+    "Concatenate",
+    "Factor",
+    "Gradient",
+    "Layer",
+    "LayerNorm",
+    "MaxPool",
+    "Move",
+    "Shift",
+    "Step",
+    "Sum",
+]
