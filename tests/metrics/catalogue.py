@@ -2,8 +2,8 @@
 
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
-
 from xai_sweep.config.root import CONF
+
 from xai_sweep.metrics import Distance, Metric
 
 NAMES = tuple(sorted(path.stem for path in (CONF / "metric").glob("*.yaml")))
