@@ -53,7 +53,7 @@ class Job:
         )
 
 
-def _options(hydra: HydraConf) -> Overrides:
+def _options(hydra: Any) -> Overrides:
     name = hydra.job.config_name
     own = [each.path for each in hydra.runtime.config_sources if each.provider == "command-line"]
     return (
