@@ -1,16 +1,15 @@
 """`xai-sweep wandb-sync`: what went up, what did not, and why."""
 
 import fcntl
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from harness import command
 from job_log import TABLE
 from wandb_stub import KEY, Stub
 
-from xai_sweep.commands import main as cli
 from xai_sweep.tracking import Wandb, wandb_run
 from xai_sweep.tracking.wandb_record import RECORD, Record
 
@@ -35,13 +34,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stub]:
 
 def sync(*words: str) -> int:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["xai-sweep", "wandb-sync", *words])
         patch.setenv("COLUMNS", "200")
-        try:
-            cli.main()
-        except SystemExit as leaving:
-            return int(leaving.code or 0)
-    return 0
+        return command("wandb-sync", *words)
 
 
 def job(folder: Path, name: str, exit_code: int | None = 0, **changes: object) -> None:
@@ -86,12 +80,12 @@ def test_each_run_goes_up_once_and_as_it_ended(
     assert capsys.readouterr().out.splitlines()[-1] == (
         "0 uploaded, 3 uploaded before, 2 not uploaded"
     )
-    # The one that still runs ends, and is uploaded as it ended. WANDB_MODE is for jobs only.
+    # The one that still runs ends, and is taken as it ended. What holds for jobs does not here.
     job(results, "running", 0)
     monkeypatch.setenv("WANDB_MODE", "offline")
     assert sync(str(results), "--unfinished") == 0
     assert exit_codes(server) == {"good": 0, "bad": 2, "killed": 137, "running": 0, "away": 137}
-    # No files are left where the command was given.
+    # Nothing lies about where the command was given.
     assert {path.name for path in tmp_path.iterdir()} == {"home", "results"}
     assert not list((tmp_path / "home").iterdir())
 
