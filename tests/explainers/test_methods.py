@@ -406,7 +406,7 @@ def test_bad_input_is_named(images: torch.Tensor) -> None:
     with pytest.raises(InputError, match=r"Occlusion needs sliding_window_shapes too"):
         Captum("Occlusion")
     with pytest.raises(
-        InputError, match=r"^explainer.method=DeepLift: has no rule for (hardt|relu6)"
+        InputError, match=r"^explainer.method=DeepLift: has no rule for (hardtanh|relu6)"
     ):
         explained(Captum("DeepLift"), "gated", images)
     with pytest.raises(InputError, match=r"^explainer.baseline=red: must be one of mean, black"):

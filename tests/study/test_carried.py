@@ -124,7 +124,9 @@ def test_rows_say_how_good_the_surrogate_is(both: Path) -> None:
     assert (still["rmse"] == 0).all()
 
 
-def test_the_report_shows_where_the_instability_comes_from(both: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_report_shows_where_the_instability_comes_from(
+    both: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     parts = instabilities(both)
     assert parts["magnitude"].tolist() == [0, 6]
     assert (parts["images"] == 2).all()

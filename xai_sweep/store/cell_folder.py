@@ -131,13 +131,17 @@ class CellFolder:
         whose lease is lost is left alone.
 
         Args:
-            metrics: the metric entries that every shard must hold in this configuration.
+            metrics: the metric entries that every shard must hold in this configuration, see
+                `union`; None for those that it holds.
             columns: the columns beyond the spine that every shard has in the end; None for those
                 that it has.
             force: accept nothing that exists.
 
         Returns:
             Names of the images whose rows exist and count.
+
+        Raises:
+            RuntimeError: the cell is complete and holds further metric entries.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         if self.lease is not None and self.lease.is_lost():
@@ -145,6 +149,8 @@ class CellFolder:
         self._accepted.clear()
         self._replaced.clear()
         wanted = dict(metrics or {})
+        if metrics is not None and not force:
+            self._check_nothing_is_lost(wanted)
         kept = None if force else self._to_extend(wanted)
         if kept is None:
             (self.path / MANIFEST).unlink(missing_ok=True)
@@ -162,6 +168,11 @@ class CellFolder:
         listed = {name for shard in kept or () for name in image_ids_unchecked(shard)}
         self.heatmaps.remove_damaged(done | listed)
         return frozenset(done)
+
+    def _check_nothing_is_lost(self, wanted: Entries) -> None:
+        held = (self.manifest() or {}).get("metrics", {}).keys()
+        if lost := sorted(held - wanted.keys()):
+            raise RuntimeError(f"{self.path}: would lose {', '.join(lost)}, which it holds by now")
 
     def _to_extend(self, wanted: Entries) -> list[Path] | None:
         """The shards of a complete cell that lacks wanted entries; None if it is no such cell."""

@@ -1,0 +1,28 @@
+"""The contract of metrics, over every yaml of the group."""
+
+import pytest
+from metrics.catalogue import METRICS, NAMES
+from metrics.contract import MetricContract
+
+from xai_sweep.metrics import Metric
+
+
+class TestCatalogue(MetricContract):
+    @pytest.fixture(params=NAMES)
+    def metric(self, request: pytest.FixtureRequest) -> Metric:
+        return METRICS[request.param]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_columns_are_named_after_the_entry(name: str) -> None:
+    for column in METRICS[name].columns:
+        assert (
+            column.name == name
+            or column.name.startswith(f"{name}_")
+            or column.name.endswith(f"_{name}")
+        )
+
+
+def test_no_two_entries_give_the_same_column() -> None:
+    columns = [column.name for metric in METRICS.values() for column in metric.columns]
+    assert len(columns) == len(set(columns))
