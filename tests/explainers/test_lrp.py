@@ -14,17 +14,17 @@ TARGETS = torch.tensor([[0, 3], [1, 2]])
 
 def test_heatmaps_and_facts_are_those_of_the_engine() -> None:
     classifier = Classifier(network("in_place").double())
-    heatmaps, facts = LRP().bind(classifier).accounted(IMAGES, TARGETS)
+    explained = LRP().explain(classifier, IMAGES, TARGETS)
     found = relevance(classifier, IMAGES, TARGETS)
-    torch.testing.assert_close(heatmaps, found.maps.sum(dim=2))
+    torch.testing.assert_close(explained.heatmaps, found.maps.sum(dim=2))
     names = {"arrived": "relevance_ratio", "absorbed": "bias_share", "lost": "stabilizer_share"}
     for name, share in shares(found).items():
-        torch.testing.assert_close(facts[names[name]], share)
+        torch.testing.assert_close(explained.facts[names[name]], share)
 
 
 def test_the_map_of_a_layer_is_enlarged_to_the_image() -> None:
     classifier = Classifier(network("plain").double())
-    heatmaps = LRP(layer="features.3").bind(classifier)(IMAGES, TARGETS)
+    heatmaps = LRP(layer="features.3").explain(classifier, IMAGES, TARGETS).heatmaps
     inner = relevance(classifier, IMAGES, TARGETS, layer="features.3").maps.sum(dim=2)
     assert inner.shape[-1] < 16
     expected = interpolate(inner, size=(16, 16), mode="bilinear", align_corners=False)
