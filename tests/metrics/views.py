@@ -46,7 +46,9 @@ def view_of(
     at = torch.tensor(magnitudes or [0.0] * count, dtype=torch.float64, device=device)
     if images is None:
         draw = torch.Generator().manual_seed(count)
-        images = torch.randn(1, 3, height, width, generator=draw).to(device).expand(count, -1, -1, -1)
+        images = (
+            torch.randn(1, 3, height, width, generator=draw).to(device).expand(count, -1, -1, -1)
+        )
     motion = transform.motion(at, (height, width))
     if region is None:
         region = valid_region(motion, torch.ones_like(new[:, :1]), "mask")

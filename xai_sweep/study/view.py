@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Float64, Int64
@@ -18,6 +18,7 @@ from xai_sweep.transforms.base import Counterpart, Transform
 from xai_sweep.transforms.motion import Motion
 
 
+@runtime_checkable
 class MakeView(Protocol):
     """Makes the view of some cases beside another counterpart."""
 
