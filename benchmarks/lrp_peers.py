@@ -23,7 +23,6 @@ from zennit.torchvision import ResNetCanonizer
 from zennit.types import AvgPool, Convolution
 
 from xai_sweep.config.presets import preset
-from xai_sweep.config.presets import preset
 from xai_sweep.explainers import LRP
 from xai_sweep.models import Classifier
 

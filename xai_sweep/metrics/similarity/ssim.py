@@ -16,7 +16,7 @@ from xai_sweep.metrics.maps import Maps, per_map, total
 from xai_sweep.metrics.pairs import Pairs
 
 K1, K2, SIGMA, REACH = 0.01, 0.03, 1.5, 5
-_HAS_FAST_CONVOLUTION: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+HAS_FAST_CONVOLUTION: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def _blurred_with(
 
 def blur(maps: Float32[Tensor, "*p h w"]) -> Float32[Tensor, "*p h w"]:
     """Gaussian weighted sum around each pixel; nothing is added from beyond the border."""
-    if maps.device.type == "cpu" and min(maps.shape[-2:]) > 2 * REACH and _HAS_FAST_CONVOLUTION:
+    if maps.device.type == "cpu" and min(maps.shape[-2:]) > 2 * REACH and HAS_FAST_CONVOLUTION:
         return _blur_on_cpu(maps)
     for axis in (-2, -1):
         maps = _blur_along(maps, axis)
