@@ -1,19 +1,19 @@
 """The metrics of the yaml folder, built."""
 
-from hydra.utils import instantiate
 from omegaconf import OmegaConf
-from xai_sweep.config.root import CONF
 
+from xai_sweep.config.building import build
+from xai_sweep.core.paths import CONF
 from xai_sweep.metrics import Distance, Metric
 
 NAMES = tuple(sorted(path.stem for path in (CONF / "metric").glob("*.yaml")))
 
 
-def metric(name: str) -> Metric:
-    """One entry; a distance that it names is built from its own yaml."""
-    node = OmegaConf.load(CONF / "metric" / f"{name}.yaml")[name]
-    others = {"distance": metric(node.distance)} if "distance" in node else {}
-    built = instantiate(node, **others, _convert_="all")
+def metric(name: str, **changes: object) -> Metric:
+    """One entry, with some of its parameters changed."""
+    node = OmegaConf.load(CONF / "metric" / f"{name}.yaml")
+    node[name].update(changes)
+    built = build(OmegaConf.create({"metric": node}).metric[name])
     assert isinstance(built, Metric)
     return built
 

@@ -1,5 +1,8 @@
 """The contract of metrics, over every yaml of the group."""
 
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
 import pytest
 from metrics.catalogue import METRICS, NAMES
 from metrics.contract import MetricContract
@@ -13,9 +16,25 @@ class TestCatalogue(MetricContract):
         return METRICS[request.param]
 
 
+class TestPlugin(MetricContract):
+    """The metric of the plugin's template, as a plugin's own tests would."""
+
+    @pytest.fixture(scope="class")
+    def metric(self) -> Metric:
+        file = Path(__file__).parents[2] / "examples" / "plugin" / "my_package" / "metrics.py"
+        spec = spec_from_file_location("plugin_metrics", file)
+        assert spec
+        assert spec.loader
+        module = module_from_spec(spec)
+        spec.loader.exec_module(module)
+        found: Metric = module.SignAgreement()
+        return found
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_columns_are_named_after_the_entry(name: str) -> None:
+def test_columns_are_named_after_the_entry_and_have_a_source(name: str) -> None:
     for column in METRICS[name].columns:
+        assert column.source
         assert (
             column.name == name
             or column.name.startswith(f"{name}_")

@@ -1,16 +1,15 @@
 """`xai-sweep wandb-sync`: what went up, what did not, and why."""
 
 import fcntl
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from harness import command
 from job_log import TABLE
 from wandb_stub import KEY, Stub
 
-from xai_sweep.commands import main as cli
 from xai_sweep.tracking import Wandb, wandb_run
 from xai_sweep.tracking.wandb_record import RECORD, Record
 
@@ -35,11 +34,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stub]:
 
 def sync(*words: str) -> int:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["xai-sweep", "wandb-sync", *words])
         patch.setenv("COLUMNS", "200")
-        with pytest.raises(SystemExit) as leaving:
-            cli.main()
-    return int(leaving.value.code or 0)
+        return command("wandb-sync", *words)
 
 
 def job(folder: Path, name: str, exit_code: int | None = 0, **changes: object) -> None:

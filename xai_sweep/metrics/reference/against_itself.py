@@ -38,8 +38,9 @@ class AgainstItself(Metric):
         super().__post_init__()
         given: object = self.distance
         if not isinstance(given, Distance):
-            key = f"{self.group}.{self.name}.distance"
-            raise InputError(key, given, "must be a metric that compares two heatmaps")
+            raise InputError(
+                f"{self.group}.distance", given, "must be a metric that compares two heatmaps"
+            )
 
     @property
     @override

@@ -16,7 +16,7 @@ from xai_sweep.metrics.maps import Maps, per_map, total
 from xai_sweep.metrics.pairs import Pairs
 
 K1, K2, SIGMA, REACH = 0.01, 0.03, 1.5, 5
-_HAS_FAST_CONVOLUTION: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+HAS_FAST_CONVOLUTION: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True)
@@ -108,13 +108,13 @@ def _blurred_with(
     """Both blurred, in one go, because a single map costs as much as a few."""
     height, width = maps.shape[-2:]
     each = [part.reshape(-1, height, width) for part in (maps, weights)]
-    blurred = blur(torch.cat(each)).split([len(part) for part in each])
+    blurred = torch.split(blur(torch.cat(each)), [len(part) for part in each])
     return blurred[0].view(maps.shape), blurred[1].view(weights.shape)
 
 
 def blur(maps: Float32[Tensor, "*p h w"]) -> Float32[Tensor, "*p h w"]:
     """Gaussian weighted sum around each pixel; nothing is added from beyond the border."""
-    if maps.device.type == "cpu" and min(maps.shape[-2:]) > 2 * REACH and _HAS_FAST_CONVOLUTION:
+    if maps.device.type == "cpu" and min(maps.shape[-2:]) > 2 * REACH and HAS_FAST_CONVOLUTION:
         return _blur_on_cpu(maps)
     for axis in (-2, -1):
         maps = _blur_along(maps, axis)
@@ -145,7 +145,7 @@ def _blur_along(maps: Float32[Tensor, "*p h w"], axis: int) -> Float32[Tensor, "
     """
     taps = _window(maps)[REACH:].tolist()
     length = maps.shape[axis]
-    blurred = maps * taps[0]
+    blurred: Tensor = maps * taps[0]
     for distance in range(1, min(REACH + 1, length)):
         tap, rest = taps[distance], length - distance
         head, tail = maps.narrow(axis, 0, rest), maps.narrow(axis, distance, rest)
