@@ -41,12 +41,12 @@ def test_agrees_with_scipy(kind: str, mix: float, masked: bool) -> None:
     exact = stats.spearmanr(np.float32(a)[region], np.float32(b)[region]).statistic
     # Of a cubed Laplace distribution a tenth lies within a level of zero, and ties there.
     tolerance = 2e-4 if kind == "laplace cubed" else 1e-4
-    assert Spearman()(pairs_of(a, b, region)).item() == pytest.approx(exact, abs=tolerance)
+    assert Spearman().between(pairs_of(a, b, region)).item() == pytest.approx(exact, abs=tolerance)
 
 
 def test_by_hand() -> None:
     a, b = np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[1.0, 0.0], [3.0, 2.0]])
-    assert Spearman()(pairs_of(a, b)).item() == pytest.approx(1 - 6 * 4 / (4 * 15))
+    assert Spearman().between(pairs_of(a, b)).item() == pytest.approx(1 - 6 * 4 / (4 * 15))
 
 
 def test_ties_share_their_mean_rank() -> None:
@@ -71,16 +71,16 @@ def test_float_noise_on_pixels_without_relevance_changes_nothing() -> None:
     rng = default_rng(2)
     values = KINDS["sparse"](rng)
     noisy = values + 1e-6 * np.abs(values).mean() * rng.standard_normal(SHAPE)
-    assert Spearman()(pairs_of(noisy, values)).item() == pytest.approx(1, abs=1e-5)
+    assert Spearman().between(pairs_of(noisy, values)).item() == pytest.approx(1, abs=1e-5)
     assert stats.spearmanr(noisy.ravel(), values.ravel()).statistic < 0.6
 
 
 def test_opposite_maps() -> None:
     values = KINDS["normal"](default_rng(3))
-    assert Spearman()(pairs_of(-values, values)).item() == pytest.approx(-1, abs=1e-6)
+    assert Spearman().between(pairs_of(-values, values)).item() == pytest.approx(-1, abs=1e-6)
 
 
 def test_a_constant_map_is_undefined() -> None:
     values = KINDS["normal"](default_rng(4))
-    assert Spearman()(pairs_of(np.full(SHAPE, 0.1), values)).isnan().item()
-    assert Spearman()(pairs_of(values, np.zeros(SHAPE))).isnan().item()
+    assert Spearman().between(pairs_of(np.full(SHAPE, 0.1), values)).isnan().item()
+    assert Spearman().between(pairs_of(values, np.zeros(SHAPE))).isnan().item()

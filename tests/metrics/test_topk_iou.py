@@ -14,7 +14,7 @@ EVERYWHERE = torch.ones(1, 3, 3, dtype=torch.bool)
 
 def iou(new: torch.Tensor, reference: torch.Tensor, share: float) -> float:
     """One pair, every pixel valid."""
-    return TopKIoU(share)(Pairs(new, reference, EVERYWHERE)).item()
+    return TopKIoU(share).between(Pairs(new, reference, EVERYWHERE)).item()
 
 
 def test_half_of_each_top_is_shared() -> None:
@@ -22,6 +22,12 @@ def test_half_of_each_top_is_shared() -> None:
     exchanged = RISING.clone()
     exchanged[0, 2, 1], exchanged[0, 0, 0] = RISING[0, 0, 0], RISING[0, 2, 1]
     assert iou(exchanged, RISING, share=0.25) == pytest.approx(1 / 3)
+
+
+def test_no_top_in_a_plateau_of_more_than_twice_the_share() -> None:
+    """With k = 2 of 9, four largest pixels have mean rank 7.5, above 7, and five have 7."""
+    assert iou(RISING.clamp(max=1), RISING, share=0.25) == pytest.approx(2 / 4)
+    assert iou(RISING.clamp(max=0), RISING, share=0.25) == 0
 
 
 def test_the_sign_counts() -> None:
@@ -38,8 +44,8 @@ def test_the_share_is_of_the_valid_pixels() -> None:
     corners = torch.zeros_like(EVERYWHERE)
     corners[:, ::2, ::2] = True
     mirrored = RISING.flip(-1)  # -2, -4, 4, 2: the same two
-    assert TopKIoU(0.5)(Pairs(mirrored, RISING, corners)).item() == 1
-    assert TopKIoU(0.25)(Pairs(mirrored, RISING, corners)).item() == 0
+    assert TopKIoU(0.5).between(Pairs(mirrored, RISING, corners)).item() == 1
+    assert TopKIoU(0.25).between(Pairs(mirrored, RISING, corners)).item() == 0
 
 
 def test_a_tie_at_the_edge_is_left_or_taken_as_a_whole() -> None:
@@ -66,6 +72,6 @@ def test_a_map_that_is_not_finite_is_undefined(share: float) -> None:
 
 @pytest.mark.parametrize("share", [0.0, 1.0, -0.1, 5.0, float("nan")])
 def test_a_share_that_cannot_be(share: float) -> None:
-    line = f"metric.topk_iou.share={share}: a number above 0 and below 1"
+    line = f"metric.share={share}: must be a number above 0 and below 1"
     with pytest.raises(InputError, match=f"^{re.escape(line)}$"):
         TopKIoU(share)

@@ -1,6 +1,8 @@
 """The metrics again, in float64, pixel by pixel, straight from their definitions."""
 
 import math
+from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,3 +71,50 @@ def ssim(new: Map, reference: Map, region: Mask) -> float:
         luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
         values.append(luminance * (2 * cov + c2) / (var_x + var_y + c2))
     return float(np.mean(values))
+
+
+def euclidean(new: Map, reference: Map, region: Mask) -> float:
+    """Length of the difference as a vector."""
+    return math.sqrt(sum((x - y) ** 2 for x, y in zip(new[region], reference[region], strict=True)))
+
+
+def gini(heatmap: Map, region: Mask) -> float:
+    """Half the mean difference of all pairs of absolute values, in units of their mean."""
+    values = np.abs(heatmap[region])
+    return float(np.abs(values[:, None] - values).mean() / (2 * values.mean()))
+
+
+def pointing_game(heatmap: Map, target: Mask, region: Mask, tolerance: float = 0) -> float:
+    """Zhang et al. 2016, 4.2: which of the largest positive pixels lie on or near the target."""
+    places = [tuple(place) for place in np.argwhere(region)]
+    objects = [tuple(place) for place in np.argwhere(region & target)]
+    hitting = {
+        (i, j) for i, j in places if any(math.hypot(i - k, j - m) <= tolerance for k, m in objects)
+    }
+    values = [heatmap[place] for place in places]
+    if not hitting or len(hitting) == len(places) or max(values) <= 0 or len(set(values)) == 1:
+        return math.nan
+    largest = [place for place in places if heatmap[place] == max(values)]
+    return sum(place in hitting for place in largest) / len(largest)
+
+
+def area_in_order(
+    probability: Callable[[Map], float], first: Map, last: Map, order: list[int], steps: int
+) -> float:
+    """Petsiuk et al. 2018: pixels of ``[C, H, W]`` change from first to last, one after the other.
+
+    Args:
+        probability: what the network says of an image.
+        order: pixels by their flat index, the most relevant first.
+        steps: of the curve, which has one point more.
+    """
+    pixels = first[0].size
+    points = []
+    for step in range(steps + 1):
+        changed = round(step * pixels / steps)
+        image = first.copy()
+        for pixel in order[:changed]:
+            row, column = divmod(pixel, first.shape[2])
+            image[:, row, column] = last[:, row, column]
+        points.append((changed / pixels, probability(image)))
+    return sum((b - a) * (p + q) / 2 for (a, p), (b, q) in pairwise(points))

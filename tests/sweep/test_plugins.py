@@ -242,7 +242,8 @@ def test_a_plugin_that_cannot_be_used_is_refused_in_one_line(
         ),
         (
             {"classes.py": "import no_such_module"},
-            "explainer._target_=beside_g.classes.MyCam: there is no such class (ModuleNotFoundError: ",
+            "explainer._target_=beside_g.classes.MyCam: there is no such class "
+            "(ModuleNotFoundError: ",
         ),
         (
             {"conf/explainer/my_cam.yaml": f"{EXPLAINER}more: 3\n"},

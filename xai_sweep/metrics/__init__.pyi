@@ -1,8 +1,15 @@
 from .base import Distance as Distance
 from .base import Metric as Metric
 from .base import Need as Need
+from .complexity.sparseness import Sparseness as Sparseness
+from .faithfulness.deletion import Deletion as Deletion
+from .faithfulness.insertion import Insertion as Insertion
+from .localisation.pointing_game import PointingGame as PointingGame
 from .pairs import Pairs as Pairs
+from .reference.second_draw import SecondDraw as SecondDraw
+from .reference.there_and_back import ThereAndBack as ThereAndBack
 from .similarity.cosine import Cosine as Cosine
+from .similarity.euclidean import Euclidean as Euclidean
 from .similarity.nrmse import NRMSE as NRMSE
 from .similarity.pearson import Pearson as Pearson
 from .similarity.rmse import RMSE as RMSE

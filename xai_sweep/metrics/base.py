@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from enum import Enum
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from jaxtyping import Float64, Num
 from torch import Tensor
@@ -30,18 +30,33 @@ class Need(Enum):
     SECOND_DRAW = "second draw"
 
 
+Scale = Literal["invariant", "proportional"]
+
+
 class Metric(Declared, ABC):
     """Columns computed from views. A frozen dataclass.
 
-    Attributes:
-        columns: what it gives; a class attribute, or a property where parameters decide it.
+    The contract suite holds every metric to what it declares.
+
+    Class attributes:
         needs: what it looks at.
+        covers: which pixels of a heatmap count: those of the view's region, or the whole frame.
     """
 
     group: ClassVar[str] = "metric"
 
-    columns: tuple[Column, ...]
     needs: ClassVar[frozenset[Need]] = frozenset()
+    covers: ClassVar[Literal["region", "frame"]] = "region"
+
+    @property
+    @abstractmethod
+    def columns(self) -> tuple[Column, ...]:
+        """What it gives; a class attribute where parameters do not decide it."""
+
+    @property
+    def scale(self) -> Scale:
+        """What becomes of the numbers when all heatmaps are multiplied by one positive factor."""
+        return "invariant"
 
     @abstractmethod
     def __call__(self, view: View) -> Mapping[str, Num[Tensor, "b k"]]:
@@ -59,8 +74,8 @@ class Distance(Metric):
     needs: ClassVar[frozenset[Need]] = frozenset({Need.PAIR})
 
     @property
-    def columns(self) -> tuple[Column, ...]:  # type: ignore[override]
-        """The one column."""
+    @override
+    def columns(self) -> tuple[Column, ...]:
         return (self.column,)
 
     @abstractmethod

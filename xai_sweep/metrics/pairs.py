@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Float32, Float64
 from torch import Tensor
 
-from xai_sweep.metrics.maps import Maps, total
+from xai_sweep.metrics.maps import Maps, energy, per_map, total
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,3 +52,16 @@ class Pairs:
     def scale(self) -> Float64[Tensor, "*p"]:
         """Root mean square of each reference in its own units; 0 if there is no valid pixel."""
         return self.b.rms * torch.exp2(self.b.exponent)
+
+    @cached_property
+    def distance(self) -> Float64[Tensor, "*p"]:
+        """Euclidean distance of the two heatmaps over the region, in their own units.
+
+        NaN if the region is empty or a heatmap is not finite.
+        """
+        exponent = torch.maximum(self.a.exponent, self.b.exponent)
+        # Factors are powers of two, so that nothing is rounded but the difference.
+        a, b = (per_map(torch.exp2(maps.exponent - exponent)) for maps in (self.a, self.b))
+        difference = (self.a.values * a).addcmul_(self.b.values, b, value=-1)
+        length = energy(difference).sqrt() * torch.exp2(exponent)
+        return torch.where(self.count > 0, length, torch.nan)

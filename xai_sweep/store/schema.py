@@ -1,8 +1,9 @@
 """The columns of a row.
 
-The spine stands here and is the same in every cell: what a row is about, what the model said, and
-whether it failed. The columns behind it are declared by the metrics and explainers that compute
-them (`xai_sweep.core.columns.Column`), and a cell holds only those that were computed.
+The spine is defined here and is the same in every cell: what a row is about, what the model
+predicted, and whether the image failed. The columns behind it are declared by the metrics and
+explainers that compute them (`xai_sweep.core.columns.Column`), and a cell holds only those that
+were computed.
 """
 
 import json
@@ -170,7 +171,7 @@ def _declared(field: pa.Field) -> Column:
         field.name,
         facts.get("description", ""),
         _KINDS[field.type],
-        facts.get("better") or None,  # type: ignore[arg-type]
+        facts.get("better") or None,
         facts.get("null", "undefined"),
         facts.get("source", ""),
     )

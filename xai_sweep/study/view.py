@@ -1,9 +1,9 @@
 """A view: cases beside their counterparts, both explained. All that a metric may look at."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Float64, Int64
@@ -18,6 +18,7 @@ from xai_sweep.transforms.base import Counterpart, Transform
 from xai_sweep.transforms.motion import Motion
 
 
+@runtime_checkable
 class MakeView(Protocol):
     """Makes the view of some cases beside another counterpart."""
 
@@ -57,6 +58,8 @@ class View:
     explained: Explained
     region: Bool[Tensor, "b h w"]
     make: MakeView | None = None
+    _whole: tuple["View", slice] | None = field(default=None, repr=False)
+    _shared: dict[Callable[["View"], Tensor], Tensor] = field(default_factory=dict, repr=False)
     _others: dict[tuple[Transform, int], "View"] = field(default_factory=dict, repr=False)
 
     @property
@@ -72,7 +75,7 @@ class View:
     @cached_property
     def reference(self) -> Float[Tensor, "b k h w"]:
         """Heatmaps of the clean images, in their own place."""
-        return torch.stack([case.reference for case in self.cases])
+        return self.shared(_reference)
 
     @cached_property
     def reference_targets(self) -> Int64[Tensor, "b k"]:
@@ -87,7 +90,7 @@ class View:
     @cached_property
     def moved(self) -> Float[Tensor, "b k h w"]:
         """The reference heatmaps, moved along with the image."""
-        return self.motion.move(self.reference)
+        return self.shared(_moved)
 
     @cached_property
     def second(self) -> Float[Tensor, "b k h w"] | None:
@@ -103,6 +106,23 @@ class View:
         """The counterpart's heatmaps beside the moved references, in the region."""
         return Pairs(self.explained.heatmaps, self.moved, self.region[:, None])
 
+    def shared(self, make: Callable[["View"], Tensor]) -> Tensor:
+        """What a function makes of the view, computed once for all metrics and all parts.
+
+        One pass over all cases is faster than one for each, and motions that are equal can share
+        what depends on them alone.
+
+        Args:
+            make: a function of a module, which gives a tensor ``[B, ...]`` whose entries depend on
+                their own case only.
+        """
+        if self._whole is not None:
+            whole, at = self._whole
+            return whole.shared(make)[at]
+        if make not in self._shared:
+            self._shared[make] = make(self)
+        return self._shared[make]
+
     def another(self, transform: Transform | None = None, draw: int | None = None) -> "View":
         """The same cases and magnitudes beside another counterpart, made once for all metrics.
 
@@ -113,6 +133,9 @@ class View:
         Raises:
             RuntimeError: the view was put together by hand.
         """
+        if self._whole is not None:
+            whole, at = self._whole
+            return whole.another(transform, draw).part(at)
         if self.make is None:
             raise RuntimeError("a view that was put together by hand knows no other counterpart")
         chosen = self.transform if transform is None else transform
@@ -125,11 +148,11 @@ class View:
         """The same view in parts of so many cases, in order."""
         if size >= len(self.cases):
             return [self]
-        moved = self.moved
-        return [self._part(slice(at, at + size), moved) for at in range(0, len(self.cases), size)]
+        return [self.part(slice(at, at + size)) for at in range(0, len(self.cases), size)]
 
-    def _part(self, at: slice, moved: Tensor) -> "View":
-        part = View(
+    def part(self, at: slice) -> "View":
+        """The same view of some of the cases."""
+        return View(
             self.cases[at],
             self.transform,
             self.magnitudes[at],
@@ -141,6 +164,13 @@ class View:
             self.explained.part(at),
             self.region[at],
             self.make,
+            _whole=(self, at),
         )
-        part.__dict__["moved"] = moved[at]  # one pass over all is faster than one for each
-        return part
+
+
+def _reference(view: View) -> Float[Tensor, "b k h w"]:
+    return torch.stack([case.reference for case in view.cases])
+
+
+def _moved(view: View) -> Float[Tensor, "b k h w"]:
+    return view.motion.move(view.reference)

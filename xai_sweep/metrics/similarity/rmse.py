@@ -3,14 +3,12 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from jaxtyping import Float64
 from torch import Tensor
 from typing_extensions import override
 
 from xai_sweep.core.columns import Column
-from xai_sweep.metrics.base import Distance
-from xai_sweep.metrics.maps import energy
+from xai_sweep.metrics.base import Distance, Scale
 from xai_sweep.metrics.pairs import Pairs
 
 
@@ -28,9 +26,8 @@ class RMSE(Distance):
         null="no valid pixel, or a value that is not finite",
         source="Heggen, University of Oslo, 2021, eq. 7.1",
     )
+    scale: ClassVar[Scale] = "proportional"
 
     @override
     def between(self, pairs: Pairs) -> Float64[Tensor, "*p"]:
-        exponent = torch.maximum(pairs.a.exponent, pairs.b.exponent)
-        difference = pairs.a.in_units_of(exponent).sub_(pairs.b.in_units_of(exponent))
-        return (energy(difference) / pairs.count).sqrt() * torch.exp2(exponent)
+        return pairs.distance / pairs.count.sqrt()

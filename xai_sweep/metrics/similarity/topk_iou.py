@@ -21,8 +21,8 @@ class TopKIoU(Distance):
 
     With n valid pixels, k is ``share * n``, rounded, at least 1. A pixel is chosen if its rank
     (1..n, ties share their mean rank) is above n - k. So a tie at the edge is chosen or left as a
-    whole, chosen maps may hold fewer or more than k pixels, and a map without a top (constant, or
-    half of it on one plateau of largest values) has none. Undefined if neither map has one.
+    whole, chosen maps may hold fewer or more than k pixels, and a map whose largest value fills
+    more than 2 k pixels has no top. Undefined if neither map has one.
 
     Attributes:
         share: part of the valid pixels, above 0 and below 1.

@@ -1,24 +1,18 @@
-"""What holds for every metric of the catalogue, and the pairs and maps they stand on."""
+"""Distances against their definitions, and the pairs and maps they stand on."""
 
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
-from hydra.utils import instantiate
-from omegaconf import OmegaConf
+from metrics.catalogue import DISTANCES
+from metrics.contract import equal
 from oracles import metrics as oracles
-from torch import Tensor
 
-from xai_sweep.core.paths import CONF
-from xai_sweep.metrics import Metric, Pairs
+from xai_sweep.metrics import Pairs
 
-CATALOGUE: dict[str, Metric] = {
-    path.stem: instantiate(OmegaConf.load(path)[path.stem])
-    for path in sorted((CONF / "metric").glob("*.yaml"))
-}
-FREE_OF_SCALE = sorted(set(CATALOGUE) - {"rmse"})
-every_metric = pytest.mark.parametrize("name", sorted(CATALOGUE))
+FREE_OF_SCALE = sorted(name for name, each in DISTANCES.items() if each.scale == "invariant")
+every_distance = pytest.mark.parametrize("name", sorted(DISTANCES))
 
 
 def heatmaps(count: int, side: int = 20, seed: int = 0) -> Pairs:
@@ -39,133 +33,67 @@ def by_definition(name: str, pairs: Pairs) -> list[float]:
 
 def slack(name: str) -> float:
     """Absolute error allowed; the ranks of a small map with heavy tails are the least exact."""
-    return {"rmse": 0, "spearman": 1e-3, "ssim": 1e-5}.get(name, 1e-6)
+    return {"rmse": 0, "euclidean": 0, "spearman": 1e-3, "ssim": 1e-5}.get(name, 1e-6)
 
 
-def same(a: Tensor, b: Tensor) -> bool:
-    """Equal to the last bit, NaN included."""
-    return torch.equal(a.nan_to_num(-9), b.nan_to_num(-9))
-
-
-@every_metric
+@every_distance
 def test_agrees_with_its_definition(name: str) -> None:
     pairs = heatmaps(5)
-    found = CATALOGUE[name](pairs)
+    found = DISTANCES[name].between(pairs)
     assert found.shape == (5,)
     assert found.dtype == torch.float64
     np.testing.assert_allclose(found, by_definition(name, pairs), rtol=2e-6, atol=slack(name))
 
 
-@every_metric
+@every_distance
 @pytest.mark.parametrize("scale", [1e-20, 1e-10, 1e10, 1e20])
 def test_any_scale_of_relevance(name: str, scale: float) -> None:
     pairs = heatmaps(2)
     scaled = Pairs(pairs.new * scale, pairs.reference * scale, pairs.region)
-    unit = scale if name == "rmse" else 1
+    unit = scale if DISTANCES[name].scale == "proportional" else 1
     np.testing.assert_allclose(
-        CATALOGUE[name](scaled) / unit, CATALOGUE[name](pairs), rtol=1e-5, atol=1e-5
+        DISTANCES[name].between(scaled) / unit, DISTANCES[name].between(pairs), rtol=1e-5, atol=1e-5
     )
 
 
-@every_metric
+@every_distance
 @pytest.mark.parametrize(("large", "small"), [(1e3, 1), (1e20, 1e-20), (1e-20, 1e20)])
 def test_very_unlike_scales(name: str, large: float, small: float) -> None:
     pairs = heatmaps(2)
     unlike = Pairs(pairs.new * large, pairs.reference * small, pairs.region)
-    found, right = CATALOGUE[name](unlike), by_definition(name, unlike)
+    found, right = DISTANCES[name].between(unlike), by_definition(name, unlike)
     np.testing.assert_allclose(found, right, rtol=2e-5, atol=slack(name))
 
 
-@every_metric
-def test_a_pair_does_not_see_its_batch(name: str) -> None:
-    pairs = heatmaps(7, side=200)  # large enough for torch to split one map among threads
-    whole = CATALOGUE[name](pairs)
-    for size in (1, 3):
-        parts = [Pairs(*(side[i : i + size] for side in vars_of(pairs))) for i in range(0, 7, size)]
-        assert same(torch.cat([CATALOGUE[name](part) for part in parts]), whole)
-    order = torch.tensor([4, 0, 6, 2, 5, 1, 3])
-    assert same(CATALOGUE[name](Pairs(*(side[order] for side in vars_of(pairs)))), whole[order])
-
-
-@every_metric
+@every_distance
 def test_pairs_may_share_their_region(name: str) -> None:
     pairs = heatmaps(6)
     new, reference = (side.unflatten(0, (2, 3)) for side in (pairs.new, pairs.reference))
     region = pairs.region[:2, None]
-    shared = CATALOGUE[name](Pairs(new, reference, region))
+    shared = DISTANCES[name].between(Pairs(new, reference, region))
     of_their_own = region.expand_as(new).flatten(0, 1)
-    expected = CATALOGUE[name](Pairs(pairs.new, pairs.reference, of_their_own))
-    assert same(shared, expected.unflatten(0, (2, 3)))
+    expected = DISTANCES[name].between(Pairs(pairs.new, pairs.reference, of_their_own))
+    assert equal(shared, expected.unflatten(0, (2, 3)))
 
 
-def vars_of(pairs: Pairs) -> tuple[Tensor, Tensor, Tensor]:
-    """The three tensors of the pairs."""
-    return pairs.new, pairs.reference, pairs.region
-
-
-@every_metric
-@pytest.mark.parametrize("rubbish", [torch.nan, torch.inf, -torch.inf, 3e38, 1e-40])
-def test_pixels_outside_do_not_exist(name: str, rubbish: float) -> None:
-    pairs = heatmaps(3)
-    dirty = [torch.where(pairs.region, side, rubbish) for side in (pairs.new, pairs.reference)]
-    assert same(CATALOGUE[name](Pairs(*dirty, pairs.region)), CATALOGUE[name](pairs))
-
-
-@every_metric
-@pytest.mark.parametrize("side", ["new", "reference"])
-@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
-def test_one_bad_pair_stays_alone(name: str, side: str, value: float) -> None:
-    pairs = heatmaps(3)
-    clean = CATALOGUE[name](pairs)
-    maps = {"new": pairs.new.clone(), "reference": pairs.reference.clone()}
-    row, column = pairs.region[1].nonzero()[5].tolist()
-    maps[side][1, row, column] = value
-    found = CATALOGUE[name](Pairs(**maps, region=pairs.region))
-    assert found[1].isnan()
-    assert same(found[[0, 2]], clean[[0, 2]])
-
-
-@every_metric
-def test_empty_region_is_undefined_and_stays_alone(name: str) -> None:
-    pairs = heatmaps(3)
-    clean = CATALOGUE[name](pairs)
-    region = pairs.region.clone()
-    region[1] = False
-    found = CATALOGUE[name](Pairs(pairs.new, pairs.reference, region))
-    assert found[1].isnan()
-    assert same(found[[0, 2]], clean[[0, 2]])
-
-
-@every_metric
+@every_distance
 @pytest.mark.parametrize("scale", [1e-20, 1, 1e20])
 def test_a_map_against_itself(name: str, scale: float) -> None:
     pairs = heatmaps(4)
-    found = CATALOGUE[name](Pairs(pairs.new * scale, pairs.new * scale, pairs.region))
-    if CATALOGUE[name].higher_is_better:
+    found = DISTANCES[name].between(Pairs(pairs.new * scale, pairs.new * scale, pairs.region))
+    if DISTANCES[name].column.better == "higher":
         assert (found <= 1).all()
         assert found.numpy() == pytest.approx(1, abs=1e-6)
     else:
         assert (found == 0).all()
 
 
-@every_metric
-def test_more_noise_is_worse_in_the_declared_direction(name: str) -> None:
-    pairs, metric = heatmaps(4, side=40), CATALOGUE[name]
-    noise = torch.randn(pairs.new.shape, generator=torch.Generator().manual_seed(1))
-    noise *= pairs.reference.std()
-    less, more = (
-        metric(Pairs(pairs.reference + share * noise, pairs.reference, pairs.region))
-        for share in (0.1, 1)
-    )
-    assert ((less > more) if metric.higher_is_better else (less < more)).all()
-
-
-@every_metric
+@every_distance
 def test_the_smallest_maps(name: str) -> None:
     one = torch.ones(1, 1, 1)
-    found = CATALOGUE[name](Pairs(2 * one, one, one.bool()))
+    found = DISTANCES[name].between(Pairs(2 * one, one, one.bool()))
     undefined = {"pearson", "spearman", "ssim"}
-    expected = {"rmse": 1.0, "nrmse": 1.0, "cosine": 1.0, "topk_iou": 1.0}
+    expected = {"rmse": 1.0, "euclidean": 1.0, "nrmse": 1.0, "cosine": 1.0, "topk_iou": 1.0}
     assert found.isnan().item() if name in undefined else found.item() == expected[name]
 
 
@@ -173,7 +101,7 @@ def test_the_smallest_maps(name: str) -> None:
 def test_zero_reference(name: str) -> None:
     new = heatmaps(1).new
     everywhere = torch.ones_like(new, dtype=torch.bool)
-    found = CATALOGUE[name](Pairs(new, torch.zeros_like(new), everywhere))
+    found = DISTANCES[name].between(Pairs(new, torch.zeros_like(new), everywhere))
     if name == "topk_iou":
         assert found.item() == 0  # the zero map has no top, the other has
     else:

@@ -1,0 +1,1 @@
+"""How simple a single heatmap is."""

@@ -1,0 +1,1 @@
+"""Whether the network agrees that the pixels of large relevance matter."""

@@ -1,0 +1,1 @@
+"""Whether relevance lies on the object."""
