@@ -108,7 +108,7 @@ def _blurred_with(
     """Both blurred, in one go, because a single map costs as much as a few."""
     height, width = maps.shape[-2:]
     each = [part.reshape(-1, height, width) for part in (maps, weights)]
-    blurred = blur(torch.cat(each)).split([len(part) for part in each])
+    blurred = torch.split(blur(torch.cat(each)), [len(part) for part in each])
     return blurred[0].view(maps.shape), blurred[1].view(weights.shape)
 
 
@@ -145,7 +145,7 @@ def _blur_along(maps: Float32[Tensor, "*p h w"], axis: int) -> Float32[Tensor, "
     """
     taps = _window(maps)[REACH:].tolist()
     length = maps.shape[axis]
-    blurred = maps * taps[0]
+    blurred: Tensor = maps * taps[0]
     for distance in range(1, min(REACH + 1, length)):
         tap, rest = taps[distance], length - distance
         head, tail = maps.narrow(axis, 0, rest), maps.narrow(axis, distance, rest)
