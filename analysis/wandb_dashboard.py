@@ -1,4 +1,4 @@
-"""Lay out a W&B workspace: a section of curves per transform, grouped by explainer and model.
+"""Lay out a W&B workspace: curves per transform, grouped by explainer, model and question.
 
     python analysis/wandb_dashboard.py --entity TEAM [--project xai_sweep] [--sweep NAME]
     python analysis/wandb_dashboard.py --dry-run
@@ -19,7 +19,7 @@ from xai_sweep.config.keys import add_schema
 from xai_sweep.config.points import composed
 from xai_sweep.tracking.wandb_record import MAGNITUDE, metric_key
 
-# Columns of `xai_sweep.results.summary`, and what they are to a reader.
+# Columns of `xai_sweep.results.summary`, and their titles.
 METRICS = {
     "rmse": "RMSE",
     "nrmse": "nRMSE",
@@ -47,7 +47,12 @@ def workspace(entity: str, project: str, sweep: str | None = None) -> Workspace:
         settings=WorkspaceSettings(x_axis=MAGNITUDE, max_runs=100),
         runset_settings=RunsetSettings(
             filters=expr.And(expr.Metric("Group") == sweep) if sweep else "",
-            groupby=[expr.Config("axes.explainer"), expr.Config("axes.model")],
+            # Runs of different questions (another region, target or seed) must not share a mean.
+            groupby=[
+                expr.Config("axes.explainer"),
+                expr.Config("axes.model"),
+                expr.Config("question"),
+            ],
             pinned_columns=["run:displayName", "run:state", "config:axes.data", "summary:seconds"],
         ),
     )
@@ -88,7 +93,7 @@ def main(words: list[str]) -> None:
     add_schema()
     made = workspace(given.entity or "entity", given.project, given.sweep)
     if given.dry_run:
-        # The package knows no public way to its JSON.
+        # The package has no public way to its JSON.
         print(made._to_model().spec.model_dump_json(by_alias=True, exclude_none=True, indent=2))
     else:
         print(made.save().url)

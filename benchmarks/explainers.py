@@ -177,9 +177,8 @@ def with_relu(module: nn.Module) -> nn.Module:
 
 def ours(case: Case, classifier: Classifier, images: Tensor, targets: Tensor) -> Tensor:
     """All targets of a batch at once."""
-    explain = case.ours.bind(classifier)
     parts = zip(images.split(BATCH), targets.split(BATCH), strict=True)
-    return torch.cat([explain(*part) for part in parts])
+    return torch.cat([case.ours.explain(classifier, *part).heatmaps for part in parts])
 
 
 def looped(method: Method, images: Tensor, targets: Tensor, size: int = 1) -> Tensor:

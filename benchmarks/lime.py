@@ -85,14 +85,13 @@ class Bench:
 
     def ours(self, images: Tensor, targets: Tensor, **options: object) -> Call:
         """Our LIME."""
-        explain = Lime(**{"num_samples": self.samples, **options}).bind(self.classifier)
-        return lambda: explain(images, targets)
+        explainer = Lime(**{"num_samples": self.samples, **options})
+        return lambda: explainer.explain(self.classifier, images, targets)
 
     def package(self, images: Tensor, targets: Tensor, batch: int, samples: int = 0) -> Call:
         """The `lime` package."""
         explainer = LimePackage(num_samples=samples or self.samples, batch_size=batch)
-        explain = explainer.bind(self.classifier)
-        return lambda: explain(images, targets)
+        return lambda: explainer.explain(self.classifier, images, targets)
 
     def bare(self, batch: int, layout: str, samples: int) -> Call:
         """The network alone."""
@@ -154,9 +153,12 @@ def case_a(bench: Bench, package_batch: int) -> dict[str, object]:
 
 def draws(bench: Bench, index: int, seeds: int, **options: object) -> tuple[Tensor, Tensor]:
     """Coefficients of several draws ``[S, K, P]``, and the mean of their estimated variances."""
-    explain = Lime(**options).bind(bench.classifier)
+    explainer = Lime(**options)
     image, targets = bench.photos[index : index + 1], bench.targets[index : index + 1]
-    found = [explain.explanation(image, targets, torch.tensor([seed])) for seed in range(seeds)]
+    found = [
+        explainer.surrogates(bench.classifier, image, targets, torch.tensor([seed]))
+        for seed in range(seeds)
+    ]
     coefficients = torch.stack([each.coefficients[0] for each in found])
     return coefficients, torch.stack([each.stderr[0].square() for each in found]).mean(dim=0)
 
@@ -214,8 +216,7 @@ def case_c(bench: Bench, package_batch: int, samples: int) -> dict[str, object]:
     """Four magnitudes of one image, superpixels found anew in each, at the same certainty."""
     copies = bench.photos[:1].repeat(4, 1, 1, 1)
     turns = torch.tensor(ANGLES, dtype=torch.float64, device=bench.device)
-    seeds = torch.zeros(4, dtype=torch.int64)
-    copies = Rotation(ANGLES).apply(copies, turns, seeds, bench.classifier.normalisation)
+    copies = Rotation().motion(turns, (copies.shape[-2], copies.shape[-1])).move(copies)
     targets = bench.targets[:1].repeat(4, 1)
     fewer = {"num_samples": samples, "design": "orthogonal"}
     bench.ours(copies, targets, **fewer)()

@@ -1,16 +1,16 @@
-"""What a heatmap of layer-wise relevance propagation costs, beside other libraries.
+"""The cost of a heatmap of layer-wise relevance propagation, compared with other libraries.
 
     python benchmarks/lrp.py [--repeats 5] [--peer-repeats 2] [--cases a b c d]
 
-All times are taken in turn in one process, 224 pixels, two threads, random weights. They are given
-in units of the same network's own forward pass in the same memory format, without gradients. What
-a method prepares once per network is paid before. Other libraries, being many times slower, take
-part in the first rounds only. The aims for ours: case a at most 2.6 forward passes, b 6, c 3.5,
+All methods are timed in turn in one process, 224 pixels, two threads, random weights. Times are in
+units of the same network's own forward pass in the same memory format, without gradients. What a
+method prepares once per network is not measured. Other libraries are many times slower and are
+timed in the first rounds only. The targets for ours: case a at most 2.6 forward passes, b 6, c 3.5,
 d 4.
 
-Memory is the largest resident memory during one call above that before it, in a process of its own
-(on a GPU: of torch's allocator). With a GPU the same table is made there, and images per second at
-the best batch and what TF32 and bfloat16 do to the maps.
+Memory is the largest resident memory during one call, less that before it, in a process of its own
+(on a GPU: that of torch's allocator). With a GPU the same table is made there, and also images per
+second at the best batch size and the effect of TF32 and bfloat16 on the maps.
 """
 
 import argparse
@@ -68,7 +68,7 @@ def measure(
 
 
 def peak_of(case: Case, method: str, device: str) -> float:
-    """MiB that one call takes at most; another call before it has paid what is paid once."""
+    """The largest memory of a second call in MiB; the first prepares what is prepared once."""
     call = METHODS[method](case, *given(case, "default", device))
     call()
     if device == "cuda":
@@ -90,7 +90,7 @@ def resident(key: str) -> float:
 
 
 def peak(name: str, method: str, device: str) -> int:
-    """`peak_of` in a process of its own, whose allocator gives large blocks back at once."""
+    """`peak_of` in a process of its own, whose allocator returns large blocks at once."""
     answer = subprocess.run(
         [sys.executable, __file__, "--peak-of", name, method, device],
         env={**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"},
@@ -102,7 +102,7 @@ def peak(name: str, method: str, device: str) -> int:
 
 
 def best_batch(case: Case) -> dict[str, float]:
-    """Images per second on the GPU: the batch doubles as long as that makes it faster."""
+    """Images per second on the GPU: the batch size is doubled as long as that is faster."""
     best = {"batch": 0, "images_per_second": 0.0}
     module, images, targets = given(case, "channels_last", "cuda")
     for _ in range(8):
@@ -144,7 +144,7 @@ def precision(case: Case) -> dict[str, float]:
 
 
 def table(found: dict[str, dict[str, dict[str, dict[str, object]]]]) -> str:
-    """The figures for a reader."""
+    """The ratios as text."""
     lines = [f"{'case':26}{'method':10}{'seconds':>9}  ratio to forward, median (min to max)"]
     for where, methods in found.items():
         for name, figures in methods.items():
@@ -163,12 +163,12 @@ def main() -> None:
     parser.add_argument("--peer-repeats", type=int, default=2, help="0: none")
     parser.add_argument("--cases", nargs="*", choices=list(CASES), default=list(CASES))
     parser.add_argument("--peak-of", nargs=3, help=argparse.SUPPRESS)
-    words = parser.parse_args()
+    arguments = parser.parse_args()
     torch.set_num_threads(2)
     # Peers say that they replace in-place operations.
     warnings.simplefilter("ignore")
-    if words.peak_of:
-        name, method, device = words.peak_of
+    if arguments.peak_of:
+        name, method, device = arguments.peak_of
         print(peak_of(CASES[name], method, device))
         return
     devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
@@ -176,11 +176,11 @@ def main() -> None:
     memory: dict[str, dict[str, int]] = {}
     extras: dict[str, dict[str, object]] = {}
     for device in devices:
-        for name in words.cases:
+        for name in arguments.cases:
             for layout in FORMATS:
                 where = f"{name} {device} {layout}"
                 times[where] = measure(
-                    CASES[name], layout, device, words.repeats, words.peer_repeats
+                    CASES[name], layout, device, arguments.repeats, arguments.peer_repeats
                 )
                 print(table({where: times[where]}), flush=True)
             memory[f"{name} {device}"] = {each: peak(name, each, device) for each in MEASURED}
@@ -190,7 +190,7 @@ def main() -> None:
                     "relative_difference_to_float64": precision(CASES[name]),
                 }
     found = {
-        "what": {name: CASES[name].what for name in words.cases},
+        "what": {name: CASES[name].what for name in arguments.cases},
         **machine(),
         "times": times,
         "peak_extra_mib": memory,

@@ -1,8 +1,8 @@
-"""Ours, other libraries and plain passes as calls without arguments, for `lrp.py`.
+"""Our LRP, that of other libraries and plain passes, as calls without arguments, for `lrp.py`.
 
-Peers do what they can express; for four targets only the fastest takes part, because all of them
-start anew for every target. captum hooks modules, so it has no rule for the sums of a residual
-network, and none for pixels. autolrp has one rule for all convolutions.
+Other libraries are given the rules that they can express. For four targets only the fastest is
+measured, because each starts again for every target. captum hooks modules, so it has no rule for
+the sums of a residual network, and none for pixels. autolrp has one rule for all convolutions.
 """
 
 import copy
@@ -22,6 +22,7 @@ from zennit.core import Composite, Hook
 from zennit.torchvision import ResNetCanonizer
 from zennit.types import AvgPool, Convolution
 
+from xai_sweep.config.presets import preset
 from xai_sweep.explainers import LRP
 from xai_sweep.models import Classifier
 
@@ -38,13 +39,13 @@ VGG_RULES = [
 
 @dataclass(frozen=True)
 class Case:
-    """A network, a batch, rules and the libraries that can do about the same."""
+    """A network, a batch, rules, and the libraries that can compute about the same."""
 
     what: str
     network: Callable[[], nn.Module]
     batch: int
     targets: int
-    rules: str | list[dict[str, object]]
+    rules: list[dict[str, object]]
     peers: tuple[str, ...]
 
 
@@ -70,7 +71,7 @@ CASES = {
         lambda: torchvision.models.resnet50(weights=None),
         4,
         1,
-        "epsilon_gamma_box",
+        preset("epsilon_gamma_box"),
         ("ours", "compiled", "gradient", "zennit", "autolrp"),
     ),
     "d": Case(
@@ -78,7 +79,7 @@ CASES = {
         lambda: timm.create_model("tf_efficientnet_lite0"),
         8,
         1,
-        "default",
+        preset("default"),
         ("ours", "compiled", "gradient", "autolrp"),
     ),
 }
@@ -93,7 +94,7 @@ def box(like: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def vgg_rule(context: dict[str, object], path: str, module: nn.Module) -> Hook | None:
-    """`VGG_RULES` as zennit sees them; the bounds are of the images that come."""
+    """`VGG_RULES` for zennit; the bounds are those of the images."""
     if isinstance(module, nn.ReLU):
         return zennit.rules.Pass()
     if isinstance(module, AvgPool):
@@ -136,7 +137,7 @@ def gradient(case: Case, module: nn.Module, images: Tensor, targets: Tensor) -> 
 def zennit_call(case: Case, module: nn.Module, images: Tensor, targets: Tensor) -> Call:
     """Hooks and merged batchnorms stay on a copy of the network."""
     module = copy.deepcopy(module)
-    if case.rules == "epsilon_gamma_box":
+    if case.rules == preset("epsilon_gamma_box"):
         composite = zennit.composites.EpsilonGammaBox(*box(images), canonizers=[ResNetCanonizer()])
     else:
         composite = Composite(module_map=vgg_rule)
@@ -145,7 +146,7 @@ def zennit_call(case: Case, module: nn.Module, images: Tensor, targets: Tensor) 
 
 
 def captum_call(case: Case, module: nn.Module, images: Tensor, targets: Tensor) -> Call:
-    """On a copy, because it changes the network; it takes the rules off after every call."""
+    """On a copy, because captum changes the network; it removes the rules after every call."""
     module = copy.deepcopy(module)
     for part in module.modules():
         if isinstance(part, nn.ReLU):
@@ -182,16 +183,20 @@ def autolrp_call(case: Case, module: nn.Module, images: Tensor, targets: Tensor)
     return call
 
 
+def rules(case: Case) -> list[dict[str, object]]:
+    return preset(case.rules) if isinstance(case.rules, str) else case.rules
+
+
 def ours(case: Case, module: nn.Module, images: Tensor, targets: Tensor) -> Call:
-    explain = LRP(rules=case.rules).bind(Classifier(module, mean=MEAN, std=STD))
-    return lambda: explain(images, targets)
+    explainer, classifier = LRP(rules=rules(case)), Classifier(module, mean=MEAN, std=STD)
+    return lambda: explainer.explain(classifier, images, targets).heatmaps
 
 
 def compiled(case: Case, module: nn.Module, images: Tensor, targets: Tensor) -> Call:
-    """Ours by way of `torch.compile`; compiling is paid before."""
-    explain = LRP(rules=case.rules, compile=case.batch)
-    bound = explain.bind(Classifier(module, mean=MEAN, std=STD))
-    return lambda: bound(images, targets)
+    """Ours compiled by `torch.compile`; compilation is not measured."""
+    explainer = LRP(rules=rules(case), compile=case.batch)
+    classifier = Classifier(module, mean=MEAN, std=STD)
+    return lambda: explainer.explain(classifier, images, targets).heatmaps
 
 
 METHODS = {

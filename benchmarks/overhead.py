@@ -28,7 +28,7 @@ from xai_sweep.config.building import build
 from xai_sweep.config.keys import add_schema
 from xai_sweep.core.paths import CONF
 from xai_sweep.data import Folder, Images, Samples, read_image
-from xai_sweep.explainers import Accounted
+from xai_sweep.explainers import Explainer
 from xai_sweep.models import load
 from xai_sweep.sweep.running import Job, run
 
@@ -62,21 +62,17 @@ def job(results: Path, data: Path, *words: str) -> float:
 
 
 def bare_loop(explainer: str, images: torch.Tensor, batch_size: int) -> float:
-    """Seconds of the same calls and nothing else: clean images, then so many copies of them.
-
-    For copies a job also asks where relevance went, of methods that can tell.
-    """
+    """Seconds of the same calls and nothing else: clean images, then so many copies of them."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("config", overrides=[f"explainer={explainer}"])
     classifier = load("efficientnet_lite0")
-    explain = build(cfg.explainer).bind(classifier)
-    of_copies = explain.accounted if isinstance(explain, Accounted) else explain
+    method: Explainer = build(cfg.explainer)
     start = time.perf_counter()
-    for turn in range(1 + MAGNITUDES):
+    for _ in range(1 + MAGNITUDES):
         for batch in images.split(batch_size):
             with torch.no_grad():
                 targets = classifier.module(batch).topk(4, dim=1).indices
-            (explain if turn == 0 else of_copies)(batch, targets)
+            method.explain(classifier, batch, targets)
     return time.perf_counter() - start
 
 

@@ -1,6 +1,6 @@
 """Whether several processes on a CPU are faster than the same cores in one.
 
-    python benchmarks/processes.py [--images 64] [--processes 2] [--repeats 2] [--explainers lrp ...]
+    python benchmarks/processes.py [--images 64] [--processes 2] [--repeats 2] [--explainers ...]
 
 Both are whole jobs on the same photos, in turn, with all cores: one process with a thread per core,
 and several processes with their share of the threads. The first reads images and writes rows in one

@@ -32,10 +32,11 @@ from PIL import Image
 from torch import Tensor, nn
 
 from xai_sweep.commands.run import run
-from xai_sweep.config.cells import Cell, Curve
+from xai_sweep.config.cells import Cell, Curve, digest
+from xai_sweep.core.columns import Column
 from xai_sweep.results import load
-from xai_sweep.store.manifest import constant_columns, manifest
-from xai_sweep.store.schema import schema
+from xai_sweep.store.manifest import flat, manifest
+from xai_sweep.store.schema import schema, with_metrics
 from xai_sweep.store.sharing.turns import Turns, turns
 from xai_sweep.store.store import Store
 from xai_sweep.store.upkeep.compact import compact
@@ -47,6 +48,8 @@ PIXELS = 64
 ANGLES = 4
 RANKS = 4
 METRICS = ("rmse", "nrmse", "cosine", "pearson", "spearman", "ssim", "topk_iou")
+ENTRIES = {name: {"_target_": f"xai_sweep.metrics.{name}"} for name in METRICS}
+COLUMNS = {name: (Column(name, "A metric."),) for name in METRICS}
 # A cell of 50,000 images.
 ROWS_OF_CELL = 200_000
 SHARDS_OF_CELL = 10
@@ -85,10 +88,10 @@ def photos(folder: Path, count: int) -> Path:
     """A folder of small images, smooth and with noise."""
     folder.mkdir()
     for number in range(count):
-        draw = np.random.default_rng(number)
-        coarse = Image.fromarray(draw.integers(0, 256, (8, 8, 3), dtype=np.uint8))
+        generator = np.random.default_rng(number)
+        coarse = Image.fromarray(generator.integers(0, 256, (8, 8, 3), dtype=np.uint8))
         smooth = np.asarray(coarse.resize((PIXELS, PIXELS), Image.Resampling.BICUBIC), float)
-        noisy = (smooth + draw.normal(0, 8, smooth.shape)).clip(0, 255).astype(np.uint8)
+        noisy = (smooth + generator.normal(0, 8, smooth.shape)).clip(0, 255).astype(np.uint8)
         Image.fromarray(noisy).save(folder / f"{number:05d}.png")
     return folder
 
@@ -150,8 +153,8 @@ def grid(count: int, images: int) -> Iterator[Cell]:
             "model": {"_target_": "xai_sweep.models.Torchvision", "name": f"m{number % 5}"},
             "explainer": {"_target_": "xai_sweep.explainers.Lrp", "variant": number // 5},
             "transform": {"_target_": "xai_sweep.transforms.Rotation", "fill": "mean"},
-            "metric": {name: {"_target_": f"xai_sweep.metrics.{name}"} for name in METRICS},
-            **{"seed": 0, "ranks": RANKS, "target": "class", "region": "mask", "numbers": 2},
+            "metric": ENTRIES,
+            **{"seed": 0, "ranks": RANKS, "target": "class", "region": "mask", "numbers": 3},
             **{"weights": {"sha256": "0" * 64}, "data": "0" * 64, "region_of": []},
         }
         curve = Curve(
@@ -165,49 +168,69 @@ def grid(count: int, images: int) -> Iterator[Cell]:
         yield from (Cell(curve, magnitude) for magnitude in (0.5, 1.0, 5.0, 10.0))
 
 
+def constants(cell: Cell) -> dict[str, object]:
+    """The columns that are equal in the whole cell."""
+    curve = cell.curve
+    return {
+        "cell": cell.key,
+        "question": digest(curve.science)[:16],
+        "sweep": "synthetic",
+        **{"data": curve.data, "model": curve.model, "explainer": curve.explainer},
+        **{"is_control": False, "transform": curve.transform, "parameter": curve.parameter},
+        **{"magnitude": cell.magnitude, "seed": 0, "target": "class", "region": "mask"},
+        **{"region_of": "own", "draws": 1, "draw": 0},
+    }
+
+
 def rows(cell: Cell, first: int, count: int) -> pa.Table:
     """Synthetic rows: the right columns and types, random numbers."""
-    draw = np.random.default_rng(first)
+    generator = np.random.default_rng(first)
     images, ranks = np.divmod(np.arange(first, first + count), RANKS)
-    constants = constant_columns(cell, "synthetic")
-    columns = {}
-    for field in schema(METRICS):
-        value = constants[field.name]
-        if value is not None:
-            column = pa.repeat(pa.scalar(value, field.type), count)
+    known = constants(cell)
+    expected = schema(flat(COLUMNS))
+    columns = []
+    for field in expected:
+        if field.name in known:
+            column = pa.repeat(pa.scalar(known[field.name], field.type), count)
         elif field.name in ("image_id", "image_path"):
             column = pa.array([f"val/{number:08d}.JPEG" for number in images])
         elif field.name == "rank":
             column = pa.array(ranks + 1, field.type)
         elif field.name.startswith("label"):
-            column = pa.array([f"class {number}" for number in draw.integers(0, 1000, count)])
+            column = pa.array([f"class {number}" for number in generator.integers(0, 1000, count)])
         elif field.name == "error":
             column = pa.nulls(count, field.type)
         elif pa.types.is_floating(field.type):
-            column = pa.array(draw.random(count), field.type)
+            column = pa.array(generator.random(count), field.type)
         else:
-            column = pa.array(draw.integers(0, 2, count)).cast(field.type)
-        columns[field.name] = column
-    return pa.table(columns)
+            column = pa.array(generator.integers(0, 2, count)).cast(field.type)
+        columns.append(column)
+    return with_metrics(pa.table(columns, schema=expected), ENTRIES)
 
 
 def finished(store: Store, cell: Cell, count: int, shards: int) -> None:
     """A complete cell of so many rows, as a sweep would leave it."""
     folder = store.cell(cell.folder)
-    folder.begin()
+    folder.begin(ENTRIES)
     for first in range(0, count, count // shards):
         folder.write(rows(cell, first, count // shards))
-    counts = {"images": count // RANKS, "failed": 0}
-    config = {**cell.science, "comment": "x" * 2000}
-    folder.finish(manifest(cell, config, "cpu", counts, 1.0, {}))
+    folder.finish(
+        manifest(
+            constants(cell),
+            **{"curve": cell.curve.name, "asked": "", "identity": cell.science},
+            **{"config": {**cell.science, "comment": "x" * 2000}, "metrics": ENTRIES},
+            **{"columns": COLUMNS, "unit": "degrees", "device": "cpu", "seconds": 1.0},
+            counts={"images": count // RANKS, "failed": 0},
+        )
+    )
 
 
 def cells(work: Path, count: int) -> dict[str, object]:
     """Status and resume decisions over so many cells, of 4 rows each or not begun."""
     done, planned = Store(work / "done"), Store(work / "planned")
-    names = []
+    wanted = {}
     for cell in grid(count, 1):
-        names.append(cell.folder)
+        wanted[cell.folder] = ENTRIES
         finished(done, cell, RANKS, 1)
     register(planned.root, [*grid(count, 1)], images=1)
     statuses = {
@@ -219,18 +242,18 @@ def cells(work: Path, count: int) -> dict[str, object]:
     )
     command = [sys.executable, "-c", script, "status", str(done.root)]
     whole = [timed(lambda: subprocess.run(command, check=True, capture_output=True))[0]]
-    decisions = [timed(lambda: list(turns(done, names, 60.0)))[0] for _ in range(3)]
-    with Turns(planned, 60.0) as mine:
-        taking, taken = timed(lambda: mine.take(names))
+    decisions = [timed(lambda: list(turns(done, wanted, 60.0)))[0] for _ in range(3)]
+    with Turns(planned, wanted, 60.0) as mine:
+        taking, taken = timed(lambda: mine.take(wanted))
         held = timed(lambda: status(planned.root))[0]
         giving = timed(lambda: mine.release(taken))[0]
     return {
-        "cells": len(names),
+        "cells": len(wanted),
         "status_s": {name: spread(values) for name, values in statuses.items()},
         "status_held_s": round(held, 3),
         "status_command_s": round(min(whole), 3),
-        "decision_ms_per_cell": spread([1000 * seconds / len(names) for seconds in decisions]),
-        "lease_ms_per_cell": round(1000 * (taking + giving) / len(names), 3),
+        "decision_ms_per_cell": spread([1000 * seconds / len(wanted) for seconds in decisions]),
+        "lease_ms_per_cell": round(1000 * (taking + giving) / len(wanted), 3),
     }
 
 

@@ -1,24 +1,25 @@
 """The launchers of `conf/hydra/launcher`; Hydra takes plugins from this namespace only.
 
-Thin: what they do beside the plugins that they stand on is in `xai_sweep.sweep.launching`.
-Hydra looks into this file whenever a Hydra program starts, so that is imported late.
+Their own work is in `xai_sweep.sweep.launching`, which is imported late: Hydra imports this file
+whenever a Hydra program starts.
 """
 
 from collections.abc import Sequence
 from importlib.util import find_spec
 
 from hydra.core.utils import JobReturn
+from typing_extensions import override
 
 if find_spec("hydra_plugins.hydra_submitit_launcher"):
     from hydra_plugins.hydra_submitit_launcher import submitit_launcher
 
     class LocalLauncher(submitit_launcher.LocalLauncher):
-        """submitit on this machine: what SLURM would do, without SLURM."""
+        """submitit on this machine: the same path as on SLURM, without SLURM."""
 
+        @override
         def launch(
             self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
         ) -> Sequence[JobReturn]:
-            """See `Launcher.launch`."""
             from xai_sweep.sweep import launching
 
             executor = launching.executor("local", self.params)
@@ -27,10 +28,10 @@ if find_spec("hydra_plugins.hydra_submitit_launcher"):
     class SlurmLauncher(submitit_launcher.SlurmLauncher):
         """An array on SLURM: refuses what cannot run, waits for all jobs, says which died."""
 
+        @override
         def launch(
             self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
         ) -> Sequence[JobReturn]:
-            """See `Launcher.launch`."""
             from xai_sweep.sweep import launching
 
             tasks = self.params["tasks_per_node"] * self.params["nodes"]

@@ -15,18 +15,18 @@ from xai_sweep.store.sharing import lease, lease_file, turns
 
 IMAGES = 10
 PIXELS = 24
-# Seconds after which a process that should have ended says where it is, and ends.
+# Seconds after which a process that should have ended prints its stack, and ends.
 HANGS = 1500
 
 
 def prepare(folder: Path) -> tuple[str, ...]:
-    """Make a network and images; returns the words of a sweep over them: 8 cells, 4 jobs."""
+    """Make a network and images; returns the command line of a sweep over them: 8 cells, 4 jobs."""
     torch.save(network("plain").state_dict(), folder / "net.pt")
     photos = folder / "photos"
     photos.mkdir()
-    draw = np.random.default_rng(0)
+    generator = np.random.default_rng(0)
     for number in range(IMAGES):
-        pixels = draw.integers(0, 256, (PIXELS, PIXELS, 3), dtype=np.uint8)
+        pixels = generator.integers(0, 256, (PIXELS, PIXELS, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(photos / f"{number}.png")
     return (
         *("-m", "model=checkpoint", "model.architecture=networks:Plain"),

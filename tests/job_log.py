@@ -1,4 +1,4 @@
-"""What a job tells a tracker, for the tests of all of them."""
+"""What a job gives to a tracker, for the tests of all of them."""
 
 from pathlib import Path
 
@@ -7,8 +7,10 @@ import pandas as pd
 
 TABLE = pd.DataFrame(
     {
+        "question": ["0123abcd"] * 3,
         "model": ["net", "net", "net"],
         "transform": ["rotation(fill=edge)"] * 3,
+        "seed": [0, 0, 0],
         "magnitude": [10.0, 0.5, 5.0],
         "images": [2, 2, 2],
         "rmse": [0.5, 0.1, np.nan],

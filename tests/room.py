@@ -39,9 +39,9 @@ def rows_of(cell: str, image: str) -> list[dict[str, object]]:
 
 def heatmaps_of(cell: str, image: str) -> Heatmaps:
     """Heatmaps that are the same whoever computes them."""
-    draw = np.random.default_rng(list(f"{cell} {image}".encode()))
-    maps = draw.normal(size=(1, RANKS, 4, 4)).astype(np.float32)
-    photo = draw.integers(0, 256, (1, 4, 4, 3), dtype=np.uint8)
+    generator = np.random.default_rng(list(f"{cell} {image}".encode()))
+    maps = generator.normal(size=(1, RANKS, 4, 4)).astype(np.float32)
+    photo = generator.integers(0, 256, (1, 4, 4, 3), dtype=np.uint8)
     score = random.Random(f"{cell} {image}").random()
     return Heatmaps((image,), np.array([score], np.float32), maps, -maps, photo, 255 - photo)
 

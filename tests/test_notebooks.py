@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from nbclient import NotebookClient
 from nbformat import NotebookNode
-from oracles.rows import row_table
+from oracles.rows import COLUMNS, row_table
 
 from xai_sweep.store.heatmaps import Heatmaps
+from xai_sweep.store.schema import table
 from xai_sweep.store.store import Store
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "analysis").glob("*.ipynb"))
@@ -27,13 +28,19 @@ def write_results(root: Path, *, keep: bool) -> Path:
             for row in rows:
                 if row["image_id"] == "image_1.png":
                     row |= {"error": "cannot be read", "flipped": None, "rmse": None}
-                    row |= {"label_new": None, "prob_new": None, "rmse_interpolation": None}
+                    row |= {"label_new": None, "prob_new": None, "rmse_there_and_back": None}
             maps = generator.normal(size=(2, 2, 16, 16)).astype(np.float32)
             photo = generator.integers(0, 255, (2, 16, 16, 3), dtype=np.uint8)
             names, scores = ("image_0.png", "image_2.png"), np.array([0.1, 0.2], np.float32)
             cell.begin()
-            cell.write(rows, Heatmaps(names, scores, maps, maps, photo, photo) if keep else None)
-            cell.finish({"curve": explainer, "science": {"target": "class"}})
+            kept = Heatmaps(names, scores, maps, maps, photo, photo) if keep else None
+            cell.write(table(rows, COLUMNS), kept)
+            cell.finish(
+                {
+                    **{"curve": explainer, "question": f"{explainer}-mask"},
+                    **{"magnitude": magnitude, "unit": "degrees"},
+                }
+            )
     return root
 
 

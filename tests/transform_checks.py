@@ -79,7 +79,7 @@ def small_cases(subject: Subject, count: int = 3, root: int = 0, targets: int = 
 
 
 def cases_of(images: Tensor, root: int = 0) -> list[Case]:
-    """Images as cases of nobody: for transforms that look at the image only."""
+    """Images as cases without predictions, for transforms that look at the image only."""
     empty = torch.zeros(1, dtype=torch.float64), torch.zeros(1, dtype=torch.int64)
     return [
         Case(ImageFile(f"{n}.png", Path(f"{n}.png")), image, *empty, image[:1], root)
@@ -94,8 +94,11 @@ def changed(
     magnitudes: Sequence[float],
     draw: int = 0,
 ) -> Counterpart:
-    amounts = torch.tensor(magnitudes, dtype=torch.float64, device=cases[0].image.device)
-    return transform.bind(subject)(cases, amounts, draw)
+    return transform.bind(subject)(cases, amounts(magnitudes).to(cases[0].image.device), draw)
+
+
+def amounts(magnitudes: Sequence[float]) -> Tensor:
+    return torch.tensor(magnitudes, dtype=torch.float64)
 
 
 def targets_of(cases: Sequence[Case], counterpart: Counterpart) -> Tensor:
@@ -207,29 +210,28 @@ def leaves_nothing_behind(it: Declared) -> None:
 
 
 def the_same_seed_gives_the_same_change(it: Declared) -> None:
+    """Also from a second binding, and after another counterpart was made."""
     subject = small_subject()
     cases = small_cases(subject)
-    magnitudes = [it.extremes[1]] * 3
-    first, again = (changed(subject, cases, it.transform, magnitudes, draw=1) for _ in range(2))
-    assert_same(subject, cases, first, again)
+    apply, last = it.transform.bind(subject), amounts([it.extremes[1]] * 3)
+    first = apply(cases, last, 1)
+    apply(cases, amounts([it.extremes[0]] * 3), 1)
+    assert_same(subject, cases, apply(cases, last, 1), first)
+    assert_same(subject, cases, it.transform.bind(subject)(cases, last, 1), first)
 
 
 def draws_and_seeds_differ_if_it_is_random(it: Declared) -> None:
-    """And only then: what is deterministic knows no draw and no seed."""
+    """And only then: a deterministic transform ignores both."""
     subject = small_subject()
     cases = small_cases(subject)
-    magnitudes = [it.extremes[1]] * 3
-    first = changed(subject, cases, it.transform, magnitudes)
-    others = [
-        changed(subject, cases, it.transform, magnitudes, draw=1),
-        changed(subject, small_cases(subject, root=1), it.transform, magnitudes),
-    ]
-    for other in others:
+    apply, last = it.transform.bind(subject), amounts([it.extremes[1]] * 3)
+    first = apply(cases, last, 0)
+    for other in (apply(cases, last, 1), apply(small_cases(subject, root=1), last, 0)):
         assert differs(subject, cases, first, other) == it.transform.is_random
 
 
 def magnitudes_share_their_noise(it: Declared) -> None:
-    """A larger magnitude is more of the same change, not another one."""
+    """A larger magnitude scales the same noise, it does not draw another."""
     if not (it.transform.is_random and isinstance(it.transform, Photometric)):
         pytest.skip("it adds no noise to the image")
     subject = small_subject()

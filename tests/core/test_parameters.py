@@ -53,7 +53,7 @@ Reduction = Literal["sum", "absolute_max"]
         (Path | None, Path("a"), Path("a")),
     ],
 )
-def test_a_value_of_the_type_is_taken_as_the_type_has_it(
+def test_a_value_of_the_type_is_accepted_and_converted(
     annotation: Any, given: object, expected: object
 ) -> None:
     found = checked("key", given, annotation)
@@ -132,12 +132,12 @@ def test_any_other_value_is_refused_in_one_line(
     assert message.endswith(f": must be {in_words(annotation)}")
 
 
-def test_numbers_of_numpy_are_refused_as_they_are_not_what_a_file_holds() -> None:
+def test_numpy_numbers_are_refused() -> None:
     with pytest.raises(InputError, match="must be a whole number"):
         checked("key", np.int64(1), int)
 
 
-def test_a_bound_that_nobody_can_check_is_a_mistake_of_the_author() -> None:
+def test_an_unknown_kind_of_bound_is_an_error_of_the_author() -> None:
     with pytest.raises(TypeError, match=r"MultipleOf.* is not a bound"):
         checked("key", 3, Annotated[int, MultipleOf(2)])
 

@@ -1,4 +1,4 @@
-"""The captured graph computes what the module computes, and leaves the module alone."""
+"""The captured graph computes what the module computes, which is not changed."""
 
 import pytest
 import torch

@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
+from torchvision.models import squeezenet1_1
 
 from xai_sweep.core.errors import InputError
 from xai_sweep.models.checkpoint import CheckpointModel
@@ -112,7 +113,7 @@ def test_lists_and_dictionaries_of_hydra(path: str, tmp_path: Path) -> None:
 
 def test_arguments_reach_the_architecture(tmp_path: Path) -> None:
     path = str(tmp_path / "small.pt")
-    torch.save(CheckpointModel(**SMALL)._build().state_dict(), path)
+    torch.save(squeezenet1_1(num_classes=3).state_dict(), path)
     module = CheckpointModel(**SMALL, path=path).load().module
     assert module(torch.zeros(1, 3, 64, 64)).shape == (1, 3)
 
@@ -120,11 +121,11 @@ def test_arguments_reach_the_architecture(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"path": None}, "model.path=null: a file of weights is needed"),
+        ({"path": None}, "model.path=null: must be the path of a file of weights"),
         ({"path": "no.pt"}, "model.path=no.pt: there is no such file; must be a file of weights"),
         (
             {"architecture": None},
-            "model.architecture=null: must be package.module:Class, importable from here",
+            "model.architecture=null: must be package.module:Class and importable",
         ),
         (
             {"architecture": "networks:Missing"},

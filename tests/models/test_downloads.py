@@ -1,4 +1,4 @@
-"""Without a network: what is on the disk is used, and otherwise it is said what to put where."""
+"""Without a connection: files on the disk are used, and errors name the missing file."""
 
 import re
 from pathlib import Path
@@ -52,7 +52,7 @@ def test_the_error_says_which_file_to_put_where(
         source.load()
     assert str(error.value) == (
         f"model.weights=default: cannot download {url} (<urlopen error no route to host>); put that"
-        f" file at {checkpoints / name}, or give a file that you have with model.weights=PATH"
+        f" file at {checkpoints / name}, or use another file with model.weights=PATH"
     )
 
 

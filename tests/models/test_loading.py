@@ -1,6 +1,5 @@
-"""Every entry of conf/model, and what all sources have in common."""
+"""Every entry of conf/model, and the contract of all sources."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,17 +13,10 @@ from xai_sweep.core.errors import InputError
 from xai_sweep.core.paths import CONF
 from xai_sweep.data import Samples, read_image
 from xai_sweep.models import ModelSource, load
-from xai_sweep.models.loading import _load
 from xai_sweep.models.torchvision import TorchvisionModel
 
 NAMES = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
 PRETRAINED = [name for name in NAMES if name != "checkpoint"]
-
-
-@pytest.fixture(autouse=True)
-def _nothing_stays_loaded() -> Iterator[None]:
-    yield
-    _load.cache_clear()
 
 
 def source(name: str, tmp_path: Path, **overrides: object) -> ModelSource:

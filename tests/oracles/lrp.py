@@ -1,8 +1,8 @@
-"""Layer-wise relevance propagation by its sums, with a number for every pair of neurons.
+"""Layer-wise relevance propagation by its sums, with one number per pair of neurons.
 
 One image at a time, in float64: ``a`` is the layer's input ``[J]``, ``w`` its weight between every
 input and every output ``[J, K]``, ``b`` its bias ``[K]``, all zero where the layer has none. A rule
-says what input j and the bias contribute to output k, and hence what part of ``R_k`` they get.
+defines what input j and the bias contribute to output k, and so which part of ``R_k`` they get.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,25 +14,25 @@ import torch
 from torch import Tensor, nn
 
 # A factor, the contributions z_jk [J, K], and the bias' contributions [K].
-Way = tuple[float, Tensor, Tensor]
+Part = tuple[float, Tensor, Tensor]
 
 
 @dataclass(frozen=True)
 class Shares:
-    """Who got how much of the relevance: the inputs ``[J]``, the bias, and nobody."""
+    """How much of the relevance the inputs get ``[J]``, the bias gets, and is lost."""
 
     inputs: Tensor
     bias: float
     lost: float
 
 
-def zero(a: Tensor, w: Tensor, b: Tensor) -> list[Way]:
+def zero(a: Tensor, w: Tensor, b: Tensor) -> list[Part]:
     """Bach et al. 2015, eq. 56; epsilon (eq. 58) differs in the denominator."""
     return [(1.0, a[:, None] * w, b)]
 
 
-def gamma(a: Tensor, w: Tensor, b: Tensor, gamma: float = 0.25) -> list[Way]:
-    """Andeol et al. 2021: the sign of the output says whose contributions count more."""
+def gamma(a: Tensor, w: Tensor, b: Tensor, gamma: float = 0.25) -> list[Part]:
+    """Andeol et al. 2021: contributions with the sign of the output count more."""
     z = a[:, None] * w
     out = z.sum(0) + b
 
@@ -44,7 +44,9 @@ def gamma(a: Tensor, w: Tensor, b: Tensor, gamma: float = 0.25) -> list[Way]:
     return [(1.0, counted(z), counted(b))]
 
 
-def alpha_beta(a: Tensor, w: Tensor, b: Tensor, alpha: float = 2.0, beta: float = 1.0) -> list[Way]:
+def alpha_beta(
+    a: Tensor, w: Tensor, b: Tensor, alpha: float = 2.0, beta: float = 1.0
+) -> list[Part]:
     """Bach et al. 2015, eq. 60, where beta is negative."""
     z = a[:, None] * w
     return [
@@ -53,33 +55,33 @@ def alpha_beta(a: Tensor, w: Tensor, b: Tensor, alpha: float = 2.0, beta: float 
     ]
 
 
-def z_plus(a: Tensor, w: Tensor, b: Tensor) -> list[Way]:
+def z_plus(a: Tensor, w: Tensor, b: Tensor) -> list[Part]:
     """Montavon et al. 2017, section 4.1, and for inputs of both signs alpha 1, beta 0."""
     return [(1.0, (a[:, None] * w).clamp(min=0), b.clamp(min=0))]
 
 
-def z_box(a: Tensor, w: Tensor, b: Tensor, low: Tensor, high: Tensor) -> list[Way]:
+def z_box(a: Tensor, w: Tensor, b: Tensor, low: Tensor, high: Tensor) -> list[Part]:
     """Montavon et al. 2017, section 4.1, with bounds ``[J]``; the bias takes no part."""
-    least = low[:, None] * w.clamp(min=0) + high[:, None] * w.clamp(max=0)
-    return [(1.0, a[:, None] * w - least, torch.zeros_like(b))]
+    box = low[:, None] * w.clamp(min=0) + high[:, None] * w.clamp(max=0)
+    return [(1.0, a[:, None] * w - box, torch.zeros_like(b))]
 
 
-def w_square(a: Tensor, w: Tensor, b: Tensor) -> list[Way]:
+def w_square(a: Tensor, w: Tensor, b: Tensor) -> list[Part]:
     """Montavon et al. 2017, section 4.1; with bias as in zennit."""
     return [(1.0, w**2, b**2)]
 
 
-def flat(a: Tensor, w: Tensor, b: Tensor) -> list[Way]:
-    """Lapuschkin et al. 2019: equal parts for all that are connected; the bias takes none."""
+def flat(a: Tensor, w: Tensor, b: Tensor) -> list[Part]:
+    """Lapuschkin et al. 2019: equal parts for all connected inputs; the bias takes none."""
     return [(1.0, (w != 0).to(w), torch.zeros_like(b))]
 
 
-def abs_z(a: Tensor, w: Tensor, b: Tensor) -> list[Way]:
-    """Hui and Binder 2019, for a batchnorm as one factor and one bias per channel."""
+def abs_z(a: Tensor, w: Tensor, b: Tensor) -> list[Part]:
+    """Hui and Binder 2019, for a batchnorm, as one factor and one bias per channel."""
     return [(1.0, (a[:, None] * w).abs(), b.abs())]
 
 
-RULES: Mapping[str, Callable[..., list[Way]]] = {
+RULES: Mapping[str, Callable[..., list[Part]]] = {
     "zero": zero,
     "epsilon": zero,
     "gamma": gamma,
@@ -128,13 +130,13 @@ def dense(layer: Callable[[Tensor], Tensor], at: Tensor) -> tuple[Tensor, Tensor
 
 @lru_cache(maxsize=64)
 def affine(layer: nn.Module, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    """`dense` of a layer that is affine everywhere; kept, so its weights must stay."""
+    """`dense` of a layer that is affine everywhere; cached, so its weights must not change."""
     return dense(layer, torch.zeros(shape, dtype=torch.float64))
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """A map of relevance ``[H, W]``, and what of the logit went to biases and to nobody."""
+    """A map of relevance ``[H, W]``, and how much of the logit went to biases and was lost."""
 
     heatmap: Tensor
     bias: float
@@ -151,8 +153,8 @@ def explain(
     """A chain of layers from its logit back to the image ``[C, H, W]``.
 
     Affine layers follow the rule of their position, zero if there is none; a chain within the
-    chain is one affine layer. A max pool gives all to its winner; everything else hands on what
-    it got.
+    chain is one affine layer. A max pool gives all relevance to the maximum; any other layer
+    passes it on as it is.
 
     Args:
         bounds: smallest and largest value of every channel, ``[C]`` each.

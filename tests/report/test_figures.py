@@ -152,7 +152,7 @@ def test_many_decades_many_ranks_and_a_single_image_are_drawn(tmp_path: Path) ->
 def test_a_metric_that_is_not_there() -> None:
     with pytest.raises(InputError, match=r"^metric=rsme: must be one of .*, rmse, nrmse"):
         figures.plot_curves(made_rows(), "rsme")
-    with pytest.raises(InputError, match="^rows=none: must be at least one row$"):
+    with pytest.raises(InputError, match=r"^rows=none: must be at least one row$"):
         figures.plot_curves(made_rows().head(0))
 
 

@@ -2,8 +2,8 @@
 
     make test-slurm
 
-Run in namespaces of its own (`unshare --net --pid`), so that nothing listens where anybody else
-can reach it, and that nothing is left when it ends, however it ends.
+It runs in namespaces of its own (`unshare --net --pid`): nobody else can reach it, and nothing is
+left when it ends, however it ends.
 """
 
 import fcntl
@@ -20,7 +20,7 @@ from pathlib import Path
 
 # From Linux' sys/ioctl.h and net/if.h.
 _SIOCSIFFLAGS, _SIOCSIFADDR, _IFF_UP, _IFF_RUNNING = 0x8914, 0x8916, 0x1, 0x40
-# Seconds until a part that has not started is given up.
+# Seconds after which a part that has not started counts as failed.
 _PATIENCE = 120.0
 
 _SLURM = """
@@ -88,7 +88,7 @@ class Cluster:
 
     Args:
         folder: for its configuration, state and logs; empty.
-        accounting: whether it can say how a job ended (`sacct`).
+        accounting: whether it keeps records of how jobs ended (`sacct`).
     """
 
     def __init__(self, folder: Path, accounting: bool = True) -> None:
@@ -126,8 +126,8 @@ class Cluster:
                 daemon.kill()
                 daemon.wait()
 
-    def ask(self, *command: str) -> str:
-        """What a command prints.
+    def output(self, *command: str) -> str:
+        """The output of a command.
 
         Raises:
             ClusterError: it fails.
@@ -146,22 +146,22 @@ class Cluster:
 
     def nodes(self) -> dict[str, str]:
         """The state of each node."""
-        lines = self.ask("sinfo", "--Node", "--noheader", "--format=%N %T", "--partition=main")
+        lines = self.output("sinfo", "--Node", "--noheader", "--format=%N %T", "--partition=main")
         return dict(line.split() for line in lines.splitlines())
 
     def resume(self, node: str) -> None:
-        """Let a node take jobs again; one that answers may have come back by itself."""
+        """Let a node take jobs again; one that answers may already have come back."""
         if self.nodes()[node].rstrip("*") in ("down", "drained", "draining"):
-            self.ask("scontrol", "update", f"NodeName={node}", "State=RESUME")
+            self.output("scontrol", "update", f"NodeName={node}", "State=RESUME")
 
     def lose(self, node: str) -> None:
-        """Let a node die, with all that runs on it."""
-        jobs = self.ask("squeue", f"--nodelist={node}", "--noheader", "--format=%A").split()
+        """Kill a node, with everything that runs on it."""
+        jobs = self.output("squeue", f"--nodelist={node}", "--noheader", "--format=%A").split()
         self._nodes[node].kill()
         self._nodes[node].wait()
         for process in _processes_of(jobs):
             os.kill(process, signal.SIGKILL)
-        self.ask("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=lost")
+        self.output("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=lost")
 
     def bring_back(self, node: str) -> None:
         """Start a lost node again."""
@@ -171,7 +171,7 @@ class Cluster:
 
     def jobs(self) -> dict[str, str]:
         """The state of each job that waits or runs, by its id."""
-        lines = self.ask("squeue", "--array", "--noheader", "--format=%i %T")
+        lines = self.output("squeue", "--array", "--noheader", "--format=%i %T")
         return dict(line.split() for line in lines.splitlines())
 
     def _start_munge(self) -> None:
@@ -179,32 +179,34 @@ class Cluster:
         key.write_bytes(secrets.token_bytes(128))
         key.chmod(0o400)
         files = [f"--{name}-file={self.folder}/munge.{name}" for name in ("pid", "log", "seed")]
-        place = f"--socket={self.folder}/munge.socket"
-        self._start("munged", "--foreground", "--force", f"--key-file={key}", place, *files)
+        listening = f"--socket={self.folder}/munge.socket"
+        self._start("munged", "--foreground", "--force", f"--key-file={key}", listening, *files)
         self._wait((self.folder / "munge.socket").exists)
 
     def _start_accounting(self) -> None:
-        data, place = self.folder / "database", self.folder / "database.socket"
+        data, listening = self.folder / "database", self.folder / "database.socket"
         shared = ("--no-defaults", f"--datadir={data}", "--user=root")
         normal = "--auth-root-authentication-method=normal"
-        self.ask("mariadb-install-db", *shared, "--skip-test-db", normal)
-        listen = ("--bind-address=127.0.0.1", "--port=16806", f"--socket={place}")
+        self.output("mariadb-install-db", *shared, "--skip-test-db", normal)
+        listen = ("--bind-address=127.0.0.1", "--port=16806", f"--socket={listening}")
         fast = "--innodb-flush-log-at-trx-commit=0"
-        self._start("mariadbd", *shared, *listen, f"--pid-file={place}.pid", fast)
-        self._wait(place.exists)
+        self._start("mariadbd", *shared, *listen, f"--pid-file={listening}.pid", fast)
+        self._wait(listening.exists)
         password = secrets.token_hex(16)
         statements = "CREATE DATABASE slurm;" + "".join(
             f"CREATE USER slurm@'{host}' IDENTIFIED BY '{password}';"
             f"GRANT ALL ON slurm.* TO slurm@'{host}';"
             for host in ("localhost", "127.0.0.1")
         )
-        self.ask("mariadb", "--no-defaults", "--user=root", f"--socket={place}", "-e", statements)
+        self.output(
+            "mariadb", "--no-defaults", "--user=root", f"--socket={listening}", "-e", statements
+        )
         settings = self.folder / "slurmdbd.conf"
         settings.write_text(_DATABASE.format(folder=self.folder, password=password))
         settings.chmod(0o600)  # or slurmdbd refuses it
         self._start("slurmdbd", "-D")
         self._wait(lambda: self._answers("sacctmgr", "--noheader", "show", "cluster"))
-        self.ask("sacctmgr", "--immediate", "add", "cluster", "test")
+        self.output("sacctmgr", "--immediate", "add", "cluster", "test")
 
     def _start(self, *command: str) -> subprocess.Popen[bytes]:
         with (self.folder / f"{len(self._daemons)}-{command[0]}.out").open("wb") as output:
@@ -223,7 +225,7 @@ class Cluster:
 
     def _answers(self, *command: str) -> bool:
         try:
-            self.ask(*command)
+            self.output(*command)
         except ClusterError:
             return False
         return True
@@ -242,7 +244,7 @@ class Cluster:
 
 
 def _processes_of(jobs: Sequence[str]) -> list[int]:
-    """What runs for some jobs, and SLURM's own processes that watch it."""
+    """The processes of some jobs, and SLURM's own processes that watch them."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
@@ -255,7 +257,7 @@ def _processes_of(jobs: Sequence[str]) -> list[int]:
 
 
 def _bring_up_network() -> None:
-    """The loopback device, with a second address: names are not looked up where 127.* is alone."""
+    """Start the loopback device, with a second address: with 127.* alone no name is looked up."""
     up = struct.pack("16sh14x", b"lo", _IFF_UP | _IFF_RUNNING)
     address = struct.pack("16sH2x4s8x", b"lo:1", socket.AF_INET, socket.inet_aton("10.0.0.1"))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:

@@ -20,13 +20,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 from cluster import Cluster
 
 ROOT = Path(__file__).parents[2]
-IMAGES, RANKS = 6, 4
+IMAGES, TARGETS = 6, 4
 
 
 @pytest.fixture(scope="module")
 def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
-    """Two nodes of one core; `accounting = False` in a module leaves out the accounts."""
-    # Not in pytest's own folder, into which munge will not go.
+    """Two nodes of one core; `ACCOUNTING = False` in a module leaves out the accounts."""
+    # Not in pytest's own folder, which munge refuses.
     with tempfile.TemporaryDirectory() as folder:
         made = Cluster(Path(folder), getattr(request.module, "ACCOUNTING", True))
         try:
@@ -37,7 +37,7 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
 
 
 class Sweep:
-    """A command that submits a sweep of small networks, which stop in the middle for the test."""
+    """A command that submits a sweep of small networks, which wait in the middle for the test."""
 
     def __init__(self, cluster: Cluster, folder: Path, words: list[str]) -> None:
         self.cluster, self.folder, self.results = cluster, folder, folder / "results"
@@ -69,9 +69,9 @@ class Sweep:
                 stderr=errors,
                 text=True,
             )
-        self.until(lambda: "submitted" in self.said() or self.process.poll() is not None)
-        found = re.search(r"submitted \d+ jobs? as (\d+)", self.said())
-        assert found, self.said()
+        self.until(lambda: "submitted" in self.errors() or self.process.poll() is not None)
+        found = re.search(r"submitted \d+ jobs? as (\d+)", self.errors())
+        assert found, self.errors()
         return found[1]
 
     def finish(self, *, patience: float = 1200) -> int:
@@ -79,29 +79,30 @@ class Sweep:
         assert self.process is not None
         return self.process.wait(patience)
 
-    def said(self) -> str:
+    def errors(self) -> str:
+        """What it has printed to stderr so far."""
         return (self.folder / "stderr").read_text()
 
     def held(self) -> dict[str, int]:
-        """The process of each job that stands still in the middle, by number in the array."""
+        """The process of each job that waits in the middle, by number in the array."""
         files = self.folder.glob("held-*")
         return {file.name.removeprefix("held-"): int(file.read_text() or 0) for file in files}
 
     def release(self) -> None:
-        """Let the jobs go on."""
+        """Let the jobs continue."""
         self.hold.unlink()
 
     def until(self, is_true: Callable[[], object], patience: float = 600) -> None:
         deadline = time.monotonic() + patience
         while not is_true():
-            assert time.monotonic() < deadline, f"{self.said()}\n{self.cluster.jobs()}"
+            assert time.monotonic() < deadline, f"{self.errors()}\n{self.cluster.jobs()}"
             time.sleep(0.2)
 
     def rows(self) -> pd.DataFrame:
         return read(self.results)
 
     def local_rows(self) -> pd.DataFrame:
-        """What one process computes, without SLURM."""
+        """The rows of one process, without SLURM."""
         results = self.folder / "local"
         subprocess.run([*self.command(results), "-m"], env=self.environment, check=True)
         return read(results)
@@ -109,7 +110,7 @@ class Sweep:
 
 @pytest.fixture
 def sweep(cluster: Cluster, tmp_path: Path) -> Iterator[Callable[..., Sweep]]:
-    """Makes a sweep; what is left of it goes with the test."""
+    """Makes a sweep; what is left of it is removed after the test."""
     made: list[Sweep] = []
 
     def make(*words: str) -> Sweep:
@@ -121,6 +122,6 @@ def sweep(cluster: Cluster, tmp_path: Path) -> Iterator[Callable[..., Sweep]]:
         if each.process is not None and each.process.poll() is None:
             each.process.kill()
             each.process.wait()
-    cluster.ask("scancel", "--user=root", "--signal=KILL", "--full")
+    cluster.output("scancel", "--user=root", "--signal=KILL", "--full")
     for node in ("n0", "n1"):
         cluster.resume(node)

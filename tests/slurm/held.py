@@ -1,4 +1,4 @@
-"""A small network that stops in the middle of a job for as long as a test wants it to."""
+"""A small network that waits in the middle of a job for as long as a test wants."""
 
 import os
 import time
@@ -7,12 +7,12 @@ from pathlib import Path
 from networks import Plain
 from torch import Tensor
 
-# Whatever the explainer, some images of six have been written down then, and some have not.
+# Whatever the explainer, after so many calls some of six images have been written and some not.
 _CALLS = 11
 
 
 class Held(Plain):
-    """Stops while there is a file `hold` in the folder that HELD names; leaves its process id."""
+    """Waits while the folder HELD has a file `hold`; its process id is in `held-*` meanwhile."""
 
     calls = 0
 

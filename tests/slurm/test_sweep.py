@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from cluster import Cluster
-from conftest import IMAGES, RANKS, Sweep
+from conftest import IMAGES, TARGETS, Sweep
 from harness import assert_same_science
 
 pytestmark = pytest.mark.slurm
@@ -22,7 +22,7 @@ def finished(sweep: Sweep) -> int:
 
 
 def node_of(cluster: Cluster, job: str) -> str:
-    return cluster.ask("squeue", "--noheader", "--format=%N", f"--jobs={job}").strip()
+    return cluster.output("squeue", "--noheader", "--format=%N", f"--jobs={job}").strip()
 
 
 def test_a_sweep_survives_what_happens_on_a_cluster(
@@ -31,30 +31,30 @@ def test_a_sweep_survives_what_happens_on_a_cluster(
     made = sweep(EXPLAINERS, ANGLES, "cells_per_job=4")
     array = made.start()
     made.until(lambda: set(made.held()) == {"0", "1"})
-    cluster.ask("scancel", f"{array}_0")
+    cluster.output("scancel", f"{array}_0")
     os.kill(made.held()["1"], signal.SIGKILL)
 
-    # The next two have their places now. The time of one is over; the other's node is drained.
+    # The next two run now. The time of one runs out; the other's node is drained.
     made.until(lambda: {"2", "3"} <= set(made.held()))
-    cluster.ask("scontrol", "update", f"JobId={array}_2", "TimeLimit=1")
+    cluster.output("scontrol", "update", f"JobId={array}_2", "TimeLimit=1")
     made.until(lambda: cluster.jobs()[f"{array}_2"] == "PENDING")
-    cluster.ask("scontrol", "update", f"JobId={array}_2", "TimeLimit=10")
+    cluster.output("scontrol", "update", f"JobId={array}_2", "TimeLimit=10")
     node = node_of(cluster, f"{array}_3")
-    cluster.ask("scontrol", "update", f"NodeName={node}", "State=DRAIN", "Reason=test")
+    cluster.output("scontrol", "update", f"NodeName={node}", "State=DRAIN", "Reason=test")
     assert cluster.nodes()[node] == "draining"
     made.release()
     made.until(lambda: cluster.nodes()[node] == "drained")
     cluster.resume(node)
-    cluster.ask("scontrol", "update", f"JobId={array}_2", "StartTime=now")
+    cluster.output("scontrol", "update", f"JobId={array}_2", "StartTime=now")
 
     assert made.finish() == 1
-    said = made.said()
-    assert f"job {array}_0 died (CANCELLED by 0); its log is " in said
-    assert f"job {array}_1 died (FAILED); its log is " in said
-    assert said.splitlines()[-1] == (
+    errors = made.errors()
+    assert f"job {array}_0 died (CANCELLED by 0); its log is " in errors
+    assert f"job {array}_1 died (FAILED); its log is " in errors
+    assert errors.splitlines()[-1] == (
         "error: 2 failed; the same command again computes what is missing"
     )
-    assert "Traceback" not in said
+    assert "Traceback" not in errors
     assert finished(made) == CELLS - 2 * 4
     (log,) = made.results.glob(f"_jobs/*/.submitit/{array}_2/*_log.out")
     assert f"Requeued job {array}_2 (19 remaining timeouts)" in log.read_text()
@@ -62,7 +62,7 @@ def test_a_sweep_survives_what_happens_on_a_cluster(
 
     deadline = time.monotonic() + 300
     while finished(made) < CELLS:  # a dead job's cells may be another's for a while
-        assert time.monotonic() < deadline, made.said()
+        assert time.monotonic() < deadline, made.errors()
         made.start()
         made.finish()
     assert made.process is not None
@@ -74,7 +74,7 @@ def test_a_sweep_survives_what_happens_on_a_cluster(
         }.items()
     )
     found = made.rows()
-    assert len(found) == CELLS * IMAGES * RANKS
+    assert len(found) == CELLS * IMAGES * TARGETS
     assert not found.duplicated(["cell", "image_id", "rank"]).any()
     assert_same_science(found, made.local_rows())
 
@@ -86,15 +86,15 @@ def test_a_lost_node_and_a_more_urgent_job(cluster: Cluster, sweep: Callable[...
     lost, wanted = (node_of(cluster, f"{array}_{number}") for number in "01")
     cluster.lose(lost)
     urgent = ("--partition=urgent", f"--nodelist={wanted}", "--output=/dev/null")
-    cluster.ask("sbatch", *urgent, "--wrap=sleep 1")
+    cluster.output("sbatch", *urgent, "--wrap=sleep 1")
     made.until(lambda: {cluster.jobs()[f"{array}_{number}"] for number in "01"} == {"PENDING"})
     made.release()
     for number in "01":
-        cluster.ask("scontrol", "update", f"JobId={array}_{number}", "StartTime=now")
-    assert made.finish() == 0, made.said()
+        cluster.output("scontrol", "update", f"JobId={array}_{number}", "StartTime=now")
+    assert made.finish() == 0, made.errors()
     cluster.bring_back(lost)
     found = made.rows()
-    assert len(found) == 2 * 4 * IMAGES * RANKS
+    assert len(found) == 2 * 4 * IMAGES * TARGETS
     assert not found.duplicated(["cell", "image_id", "rank"]).any()
     assert_same_science(found, made.local_rows())
 
@@ -102,10 +102,10 @@ def test_a_lost_node_and_a_more_urgent_job(cluster: Cluster, sweep: Callable[...
 def test_several_processes_in_one_job(sweep: Callable[..., Sweep]) -> None:
     made = sweep("explainer=saliency", "transform.angle=[0.5,1,5,10]")
     made.release()
-    made.start("trainer=ddp", "trainer.devices=2")
-    assert made.finish() == 0, made.said()
+    made.start("trainer=devices", "trainer.devices=2")
+    assert made.finish() == 0, made.errors()
     found = made.rows()
-    assert len(found) == 4 * IMAGES * RANKS
+    assert len(found) == 4 * IMAGES * TARGETS
     assert_same_science(found, made.local_rows())
 
 
@@ -118,7 +118,7 @@ def test_several_processes_in_one_job(sweep: Callable[..., Sweep]) -> None:
         ),
         (
             ["hydra.launcher.tasks_per_node=2"],
-            "hydra.launcher.tasks_per_node=2: must be 1, on one node; with trainer=ddp",
+            "hydra.launcher.tasks_per_node=2: must be 1, on one node; with trainer=devices",
         ),
         (
             ["hydra.launcher.mem_gb=1000"],
@@ -126,7 +126,7 @@ def test_several_processes_in_one_job(sweep: Callable[..., Sweep]) -> None:
         ),
         (
             [f"seed={','.join(map(str, range(101)))}"],
-            "hydra/launcher=slurm: 101 jobs are more than an array may have here",
+            "hydra/launcher=slurm: 101 jobs are more than an array may have",
         ),
     ],
     ids=["partition", "tasks", "memory", "array"],
@@ -138,5 +138,5 @@ def test_what_slurm_cannot_do_is_one_line(
     with pytest.raises(AssertionError):
         made.start(*words)
     assert made.finish() == 2
-    (line,) = made.said().splitlines()
+    (line,) = made.errors().splitlines()
     assert line.startswith(f"error: {message}")

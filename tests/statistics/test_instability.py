@@ -66,12 +66,12 @@ def write(root, make_rows, name, segments, rmse, region="mask"):
         ["cat"], cell=name, question=name, region=region, rmse=rmse, rmse_second_draw=0.0
     )
     cell.write(table(rows, DECLARED))
-    identity = {"explainer": {"masks": "independent", "segments": segments}, "region": region}
+    identity = {"explainer": {"masks": "independent", "superpixels": segments}, "region": region}
     described = described_columns({None: DECLARED})
     cell.finish({"cell": name, "identity": identity, "columns": described})
 
 
-def test_runs_that_differ_in_their_segments_alone_belong_together(tmp_path, make_rows):
+def test_runs_that_differ_in_their_superpixels_alone_belong_together(tmp_path, make_rows):
     for region, scale in (("mask", 1.0), ("none", 10.0)):
         write(tmp_path, make_rows, f"own-{region}", "own", 2.0 * scale, region)
         write(tmp_path, make_rows, f"moved-{region}", "moved", 1.0 * scale, region)

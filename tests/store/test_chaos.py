@@ -1,6 +1,6 @@
-"""Jobs on one results folder, killed and put to sleep at random: nothing is lost, nothing twice.
+"""Jobs on one results folder, killed and suspended at random: nothing is lost, nothing twice.
 
-The results room alone; `make test-chaos` does it with whole sweeps.
+Without a network; `make test-chaos` does it with whole sweeps.
 """
 
 import multiprocessing
@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import time
+from collections.abc import Sequence
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -16,15 +17,18 @@ import disks
 import numpy as np
 import pandas as pd
 import pytest
-from room import CELLS, IMAGES, RANKS, compute, job
+from room import CELLS, ENTRIES, IMAGES, RANKS, compute, job
 
 from xai_sweep.results import heatmaps, load
+from xai_sweep.store.entries import Entries
+from xai_sweep.store.schema import PRIMARY_KEY
 from xai_sweep.store.sharing.lease import acquire
 from xai_sweep.store.store import Store
 from xai_sweep.store.upkeep.prune import leftovers, remove
 from xai_sweep.store.upkeep.verify import verify
 
 EVENTS = 15
+SSIM = {"ssim": {"_target_": "metrics.Ssim"}}
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +46,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def sorted_rows(results: Path) -> pd.DataFrame:
-    return load(results).sort_values(["cell", "image_id", "rank"], ignore_index=True)
+    return load(results).sort_values([*PRIMARY_KEY], ignore_index=True)
 
 
 def assert_as_undisturbed(results: Path, undisturbed: Path) -> None:
@@ -61,18 +65,18 @@ def assert_as_undisturbed(results: Path, undisturbed: Path) -> None:
         np.testing.assert_array_equal(kept.new, expected.new)
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_killed_and_put_to_sleep_at_random(
-    seed: int, tmp_path: Path, processes: ForkServerContext, undisturbed: Path
+def disturbed(
+    results: Path, processes: ForkServerContext, dice: random.Random, entries: Sequence[Entries]
 ) -> None:
-    dice = random.Random(seed)
+    """Three jobs at a time, each with some of these entries, killed or suspended at random."""
     awake: list[BaseProcess] = []
     asleep: list[BaseProcess] = []
     for number in range(EVENTS):
         while len(awake) < 3:
-            # On a host of its own nobody can see that its process is dead.
+            # On a host of its own no other process can see that it is dead.
             host = str(number) if dice.random() < 0.5 else ""
-            awake.append(processes.Process(target=job, args=(tmp_path, host, 0.2, 0.01)))
+            arguments = (results, host, 0.2, 0.01, 3, dice.choice(entries))
+            awake.append(processes.Process(target=job, args=arguments))
             awake[-1].start()
         time.sleep(dice.uniform(0, 0.15))
         victim = awake.pop(dice.randrange(3))
@@ -85,14 +89,42 @@ def test_killed_and_put_to_sleep_at_random(
             os.kill(asleep.pop(0).pid, signal.SIGCONT)
     for each in asleep:
         os.kill(each.pid, signal.SIGCONT)
-    job(tmp_path, seconds=5.0)
+
+
+def ended() -> None:
+    """Wait for all processes."""
     for each in multiprocessing.active_children():
         each.join(600)
         assert each.exitcode in (0, -signal.SIGKILL)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_killed_and_put_to_sleep_at_random(
+    seed: int, tmp_path: Path, processes: ForkServerContext, undisturbed: Path
+) -> None:
+    disturbed(tmp_path, processes, random.Random(seed), [ENTRIES])
+    job(tmp_path, seconds=5.0)
+    ended()
     assert_as_undisturbed(tmp_path, undisturbed)
 
 
-def test_jobs_that_live_do_not_repeat_each_others_cells(
+def test_extensions_killed_and_put_to_sleep_at_random(
+    tmp_path: Path, processes: ForkServerContext, undisturbed: Path, tmp_path_factory
+) -> None:
+    both = ENTRIES | SSIM
+    job(tmp_path, pause=0.0)
+    disturbed(tmp_path, processes, random.Random(2), [SSIM, both])
+    # Whatever became of the extensions, what was complete still is.
+    rmse = sorted_rows(tmp_path).drop(columns="ssim", errors="ignore")
+    pd.testing.assert_frame_equal(rmse, sorted_rows(undisturbed), check_exact=True)
+    job(tmp_path, seconds=5.0, entries=SSIM)
+    ended()
+    expected = tmp_path_factory.mktemp("both")
+    job(expected, pause=0.0, entries=both)
+    assert_as_undisturbed(tmp_path, expected)
+
+
+def test_running_jobs_do_not_repeat_each_others_cells(
     tmp_path: Path, processes: ForkServerContext, undisturbed: Path
 ) -> None:
     jobs = [processes.Process(target=job, args=(tmp_path, str(n), 30.0)) for n in range(4)]

@@ -221,6 +221,16 @@ def test_shards_of_different_columns_are_no_complete_cell(tmp_path, make_table):
     assert cell.manifest() is None
 
 
+@pytest.mark.parametrize("wanted", [SSIM, {}])
+def test_entries_of_a_complete_cell_cannot_be_dropped(tmp_path, run, wanted):
+    run(tmp_path, RMSE)
+    cell = Store(tmp_path).cell("c")
+    with pytest.raises(RuntimeError, match="would lose rmse, which it holds"):
+        cell.begin(wanted, wanted)
+    assert cell.manifest()["metrics"] == RMSE
+    assert cell.begin(SSIM, SSIM, force=True) == set()
+
+
 def test_two_jobs_with_different_metrics_end_with_both(tmp_path):
     ssim = {"ssim": {"_target_": "metrics.Ssim"}}
     job(tmp_path, pause=0.0)
@@ -268,8 +278,8 @@ def test_a_job_that_wants_nothing_new_does_not_wait_for_an_extension(tmp_path, r
 def test_status_counts_a_cell_that_lacks_a_planned_metric_as_missing(tmp_path, run, make_table):
     run(tmp_path, RMSE)
 
-    def state(metrics, asked=""):
-        wanted = [Planned("", "?".rpartition("-")[0], asked=asked, metrics=metrics)]
+    def state(metrics):
+        wanted = [Planned("", data="", metrics=metrics)]
         return [cell.state for cell in status(tmp_path, wanted)]
 
     assert state(RMSE) == ["done"]

@@ -15,7 +15,7 @@ from xai_sweep.store.upkeep.status import left, status
 def planned(name, **changed):
     known = {"data": "photos-0c0ffee0", "model": "vgg16", "explainer": "lrp", "images": 4}
     known |= {"transform": "rotation", "parameter": "angle", "magnitude": 10.0, "ranks": 2}
-    return Planned(name, **(known | {"asked": name} | changed))
+    return Planned(name, **(known | {"request": name} | changed))
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def sweep(tmp_path, complete, make_table):
     store = Store(tmp_path)
     names = ["done", "running", "failed", "begun", "dead", "never"]
     write_plan(tmp_path, [planned(name) for name in names])
-    complete(store, "done", asked="done", model="vgg16", data="photos-0c0ffee0")
+    complete(store, "done", request="done", model="vgg16", data="photos-0c0ffee0")
     held = acquire(tmp_path / "cells" / "running", 60.0)
     held.images, held.there = 2, 1
     held.beat()
@@ -80,7 +80,7 @@ def test_shards_tell_how_far_a_job_of_several_processes_is(sweep, make_table):
 
 
 def test_only_what_is_wanted(sweep):
-    wanted = [planned("", data="photos", asked=name) for name in ("done", "begun", "new", "new")]
+    wanted = [planned("", data="photos", request=name) for name in ("done", "begun", "new", "new")]
     cells = status(sweep, wanted)
     assert [(cell.planned.name, cell.state) for cell in cells] == [
         ("done", "done"),
@@ -92,11 +92,11 @@ def test_only_what_is_wanted(sweep):
 
 
 def test_the_same_question_about_two_sets_of_images(sweep, complete):
-    complete(Store(sweep), "other", asked="begun", data="photos-ffffffff")
-    wanted = [planned("", data="photos", asked="begun")] * 3
+    complete(Store(sweep), "other", request="begun", data="photos-ffffffff")
+    wanted = [planned("", data="photos", request="begun")] * 3
     found = [(cell.planned.name, cell.state) for cell in status(sweep, wanted)]
     assert found == [("other", "done"), ("begun", "missing"), ("", "missing")]
-    assert status(sweep, [planned("", data="samples", asked="begun")])[0].planned.name == ""
+    assert status(sweep, [planned("", data="samples", request="begun")])[0].planned.name == ""
 
 
 def test_a_plan_is_written_once(tmp_path):

@@ -102,7 +102,7 @@ def test_slow_work_is_written_from_time_to_time(make_writer, fill, monkeypatch):
     monkeypatch.setattr(module.time, "monotonic", lambda: now)
     writer = make_writer(shard_images=1000)
     fill(writer, ["cat"])
-    now += module._SECONDS
+    now += 299
     fill(writer, ["coffee"])
     assert writer.folder.shards() == []
     now += 10

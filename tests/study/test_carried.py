@@ -18,8 +18,8 @@ from xai_sweep.data import Batch, ImageFile
 from xai_sweep.explainers.base import Explained, Explainer
 from xai_sweep.metrics import RMSE
 from xai_sweep.models import Classifier
-from xai_sweep.report.terminal import show_split
-from xai_sweep.statistics.instability import splits
+from xai_sweep.report.terminal import print_instability
+from xai_sweep.statistics.instability import instabilities
 from xai_sweep.study.probe import Probe
 from xai_sweep.study.question import Change, Question
 from xai_sweep.study.subject import Subject
@@ -104,7 +104,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Both kinds of superpixels, masks drawn independently, in one results folder."""
     results = tmp_path_factory.mktemp("both")
     words = (*SMALL, "explainer.masks=independent", "transform.angle=[0,6]")
-    assert call(results, "-m", *words, "explainer.segments=own,moved") == 0
+    assert call(results, "-m", *words, "explainer.superpixels=own,moved") == 0
     return results
 
 
@@ -124,16 +124,18 @@ def test_rows_say_how_good_the_surrogate_is(both: Path) -> None:
     assert (still["rmse"] == 0).all()
 
 
-def test_the_report_splits_the_instability(both: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    parts = splits(both)
+def test_the_report_shows_where_the_instability_comes_from(
+    both: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parts = instabilities(both)
     assert parts["magnitude"].tolist() == [0, 6]
     assert (parts["images"] == 2).all()
     sums = parts["sampling"] + parts["segmentation"] + parts["rest"]
     assert sums.tolist() == pytest.approx(parts["squared"].tolist())
     assert parts["squared"].tolist()[0] == 0
-    show_split(parts)
+    print_instability(parts)
     assert "segmentation" in capsys.readouterr().out
-    show_split(parts[:0])
+    print_instability(parts[:0])
     assert capsys.readouterr().out == ""
 
 

@@ -14,7 +14,7 @@ from skimage import data
 from torch import Tensor
 
 from xai_sweep.core.seeds import derive
-from xai_sweep.explainers import Explain, GradCam
+from xai_sweep.explainers import Explained, GradCam
 from xai_sweep.models import Classifier
 from xai_sweep.results import load, manifests
 
@@ -25,25 +25,28 @@ SEED = derive(0, VICTIM, "explainer")
 METRICS = ["rmse", "nrmse", "cosine", "pearson", "spearman", "ssim", "topk_iou"]
 
 Before = Callable[[Tensor, Tensor], None]
+Explain = Callable[..., Explained]
 
 
 def plant(monkeypatch: pytest.MonkeyPatch, wrap: Callable[[Explain], Explain]) -> None:
     """Another Grad-CAM in place of Grad-CAM."""
-    bind = GradCam.bind
-
-    def planted(self: GradCam, classifier: Classifier) -> Explain:
-        return wrap(bind(self, classifier))
-
-    monkeypatch.setattr(GradCam, "bind", planted)
+    monkeypatch.setattr(GradCam, "explain", wrap(GradCam.explain))
 
 
 def first(act: Before) -> Callable[[Explain], Explain]:
     """An explainer that first does something with images and seeds."""
 
     def wrap(explain: Explain) -> Explain:
-        def explain_later(images: Tensor, targets: Tensor, seeds: Tensor) -> Tensor:
+        def explain_later(
+            self: GradCam,
+            classifier: Classifier,
+            images: Tensor,
+            targets: Tensor,
+            seeds: Tensor,
+            *rest: Tensor,
+        ) -> Explained:
             act(images, seeds)
-            return explain(images, targets, seeds)
+            return explain(self, classifier, images, targets, seeds, *rest)
 
         return explain_later
 
@@ -130,10 +133,17 @@ def test_an_explainer_that_gives_no_numbers_for_one_image(
     undisturbed: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def wrap(explain: Explain) -> Explain:
-        def with_nan(images: Tensor, targets: Tensor, seeds: Tensor) -> Tensor:
-            heatmaps = explain(images, targets, seeds)
-            heatmaps[seeds == SEED, :, 100, 100] = torch.nan
-            return heatmaps
+        def with_nan(
+            self: GradCam,
+            classifier: Classifier,
+            images: Tensor,
+            targets: Tensor,
+            seeds: Tensor,
+            *rest: Tensor,
+        ) -> Explained:
+            explained = explain(self, classifier, images, targets, seeds, *rest)
+            explained.heatmaps[seeds == SEED, :, 100, 100] = torch.nan
+            return explained
 
         return with_nan
 

@@ -129,7 +129,7 @@ def test_what_slurm_can_do_is_submitted_silently(
     [
         ({}, "nope", 1, "hydra.launcher.partition=nope: no such partition; there are long, short"),
         ({}, "long,no", 1, "hydra.launcher.partition=no: no such partition"),
-        ({}, None, 1002, "hydra/launcher=slurm: 1002 jobs are more than an array may have here"),
+        ({}, None, 1002, "hydra/launcher=slurm: 1002 jobs are more than an array may have"),
         (
             {"sinfo": "echo 'Unable to contact slurm controller' >&2; exit 1"},
             *(None, 1),
@@ -169,7 +169,7 @@ def test_missing_accounts_are_said(
     commands(**WORKING | {"sacct": "echo 'Slurm accounting storage is disabled' >&2; exit 1"})
     check_slurm(None, jobs=1)
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("warning: this SLURM keeps no accounts (sacct): a job that is no longer")
+    assert line.startswith("warning: this SLURM keeps no accounts (sacct): a job that has left")
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,6 @@ def test_an_experiment_that_brings_its_grid_along() -> None:
     ("words", "count"),
     [
         (["explainer=grad_cam", "region_of=own,[5]"], 8),  # four angles each
-        (["explainer=grad_cam", "region_of=own,[]"], 4),
         (["target=class,rank", "region=mask,none"], 16),
         (["transform=gaussian_noise", "magnitude=single", "draws=1,2"], 2),
         (["metric=[rmse],[ssim]"], 4),

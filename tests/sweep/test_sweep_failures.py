@@ -1,4 +1,4 @@
-"""What fails in a sweep is told, recorded and computed again; the rest is there."""
+"""What fails in a sweep is listed, recorded and computed again; the rest is there."""
 
 import json
 import os
@@ -16,12 +16,13 @@ from torch import Tensor
 
 from xai_sweep.commands import main as cli
 from xai_sweep.core.errors import InputError
-from xai_sweep.explainers import Explain, GradCam
+from xai_sweep.explainers import GradCam
 from xai_sweep.models import Classifier
 from xai_sweep.store.failures import Failed, failures
 from xai_sweep.store.writer import CellWriter
-from xai_sweep.sweep import compute
-from xai_sweep.transforms import Rotation
+from xai_sweep.study.case import Case
+from xai_sweep.study.subject import Subject
+from xai_sweep.transforms import Apply, Counterpart, Rotation
 
 # Two explainers x two curves of two cells.
 GRID = (
@@ -47,17 +48,21 @@ def retry(results: Path, *words: str) -> int:
     return 0
 
 
-def spoil_edges(patch: pytest.MonkeyPatch, error: Exception) -> list[int]:
+def spoil_edges(patch: pytest.MonkeyPatch, error: BaseException) -> list[int]:
     """Rotation refuses to fill with the edge; grows with every refusal."""
-    apply, refusals = Rotation.apply, []
+    bind, refusals = Rotation.bind, []
 
-    def refusing(self: Rotation, images: Tensor, *rest: object) -> Tensor:
-        if self.fill == "edge":
-            refusals.append(len(images))
+    def refusing(self: Rotation, subject: Subject) -> Apply:
+        if self.fill != "edge":
+            return bind(self, subject)
+
+        def refuse(cases: Sequence[Case], *_: object) -> Counterpart:
+            refusals.append(len(cases))
             raise error
-        return apply(self, images, *rest)  # type: ignore[arg-type]
 
-    patch.setattr(Rotation, "apply", refusing)
+        return refuse
+
+    patch.setattr(Rotation, "bind", refusing)
     return refusals
 
 
@@ -89,18 +94,18 @@ def test_one_curve_fails_the_others_are_complete_and_a_retry_computes_it(
         spoil_edges(patch, InputError("transform.fill", "edge", "not today"))
         assert call(results, *GRID, *small) == 2
     assert curves(results) == NO_EDGES
-    told = capsys.readouterr().err
-    assert told.count("error: transform.fill=edge: not today") == 2  # once in each job
-    assert told.splitlines()[-1] == (
+    printed = capsys.readouterr().err
+    assert printed.count("error: transform.fill=edge: not today") == 2  # once in each job
+    assert printed.splitlines()[-1] == (
         f"error: 2 failed, all the rest is complete; why: {results / '_failures'}; "
         f"to compute them again: xai-sweep retry '{results}'"
     )
-    assert " what " in told
-    assert " why " in told
+    assert " what " in printed
+    assert " why " in printed
 
     first, second = failures(results)
     assert (first.error, first.is_input) == ("transform.fill=edge: not today", True)
-    assert "refusing" in first.traceback
+    assert "in refuse" in first.traceback
     assert first.config is not None
     assert first.config["transform"]["fill"] == "edge"
     assert first.config["transform"]["angle"] == [1, 5]
@@ -138,6 +143,7 @@ def test_a_retry_that_fails_again_keeps_the_record_and_the_same_command_removes_
 def test_a_fault_of_the_program_is_a_failure_too(
     small: tuple[str, ...],
     tmp_path: Path,
+    explained: list[int],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -153,13 +159,14 @@ def test_a_fault_of_the_program_is_a_failure_too(
         assert call(tmp_path, *GRID, *small) == 1
     missing = {cell for cell in ALL if cell[1:] == (EDGE, 5)}
     assert curves(tmp_path) == ALL - missing
-    told = capsys.readouterr().err
-    assert "error: KeyError: 'a bug'" in told
-    assert "Traceback" not in told
+    printed = capsys.readouterr().err
+    assert "error: KeyError: 'a bug'" in printed
+    assert "Traceback" not in printed
     assert all("closing" in each.traceback and not each.is_input for each in failures(tmp_path))
     # The rows were there already.
-    monkeypatch.setattr(compute, "predict", None)
+    explained.clear()
     assert retry(tmp_path) == 0
+    assert explained == []
     assert curves(tmp_path) == ALL
 
 
@@ -171,17 +178,17 @@ def test_what_is_wrong_for_all_curves_of_a_group_is_tried_once(
 ) -> None:
     tried = []
 
-    def refuse(self: GradCam, classifier: Classifier) -> Explain:
+    def refuse(self: GradCam, classifier: Classifier, images: Tensor) -> dict[str, object]:
         tried.append(self)
-        raise RuntimeError("cannot be bound")
+        raise RuntimeError("cannot be explained")
 
-    monkeypatch.setattr(GradCam, "bind", refuse)
+    monkeypatch.setattr(GradCam, "prepare", refuse)
     assert call(tmp_path, *GRID, *small) == 1
     assert len(tried) == 1
     assert curves(tmp_path) == {cell for cell in ALL if cell[0] == "saliency"}
-    told = capsys.readouterr().err
-    assert told.count("error: RuntimeError: cannot be bound") == 1
-    assert "error: 2 failed" in told
+    printed = capsys.readouterr().err
+    assert printed.count("error: RuntimeError: cannot be explained") == 1
+    assert "error: 2 failed" in printed
 
 
 def test_a_point_that_cannot_be_composed_or_makes_no_sense(
@@ -190,14 +197,14 @@ def test_a_point_that_cannot_be_composed_or_makes_no_sense(
     words = ("-m", *small, "explainer=grad_cam,foo,lrp", "transform.angle=1,abc", "ranks=2,0")
     assert call(tmp_path, *words) == 2
     assert len(curves(tmp_path)) == 2
-    told = capsys.readouterr().err
+    printed = capsys.readouterr().err
     for line in (
         "error: explainer=foo: must be one of b_lrp,",
         "error: transform.angle=abc: must be a number, or a list of them",
-        "error: ranks=0: must be at least 1",
+        "error: ranks=0: must be a whole number of at least 1",
         "error: 10 failed, all the rest is complete",
     ):
-        assert line in told
+        assert line in printed
     assert len(failures(tmp_path)) == 10
     assert all(each.config is None and each.cells == () for each in failures(tmp_path))
     assert retry(tmp_path) == 2
@@ -243,7 +250,7 @@ def test_ctrl_c_is_no_failure_and_ends_the_whole_sweep(
     small: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        refusals = spoil_edges(patch, KeyboardInterrupt())  # type: ignore[arg-type]
+        refusals = spoil_edges(patch, KeyboardInterrupt())
         assert call(tmp_path, *GRID, *small) == 130
     assert len(refusals) == 1
     assert failures(tmp_path) == []
@@ -261,8 +268,8 @@ def test_a_single_job_fails_as_it_always_did_and_leaves_a_record_of_a_fault(
     with monkeypatch.context() as patch:
         spoil_edges(patch, InputError("transform.fill", "edge", "not today"))
         assert call(tmp_path, *words) == 2
-        told = capsys.readouterr().err.splitlines()
-        assert told[-1] == "error: transform.fill=edge: not today"
+        printed = capsys.readouterr().err.splitlines()
+        assert printed[-1] == "error: transform.fill=edge: not today"
         assert failures(tmp_path) == []
     with monkeypatch.context() as patch:
         patch.setattr(CellWriter, "close", None)
@@ -292,9 +299,9 @@ def test_a_full_disk_is_not_tried_for_each_curve_and_needs_no_record(
         patch.setattr(CellWriter, "flush", full)
         patch.setattr("xai_sweep.sweep.failure_log.record", full)
         assert call(tmp_path, *GRID, *small) == 2
-    told = capsys.readouterr().err
-    assert told.count("error: somewhere: No space left on device") == 2
-    assert "warning: no record of a failure: somewhere: No space left on device" in told
+    printed = capsys.readouterr().err
+    assert printed.count("error: somewhere: No space left on device") == 2
+    assert "warning: no record of a failure: somewhere: No space left on device" in printed
     assert len(flushed) < 4 * 2 * 2
     assert curves(tmp_path) == set()
     assert call(tmp_path, *GRID, *small) == 0
@@ -324,10 +331,10 @@ def test_a_job_that_its_launcher_loses(
     with monkeypatch.context() as patch:
         patch.setattr(basic, "launch", losing)
         assert call(tmp_path, *GRID, *small) == 1
-        told = capsys.readouterr().err
+        printed = capsys.readouterr().err
         assert curves(tmp_path) == {cell for cell in ALL if cell[0] == "saliency"}
-        assert "RuntimeError: killed by somebody" in " ".join(told.replace("│", " ").split())
-        assert told.splitlines()[-1] == (
+        assert "RuntimeError: killed by somebody" in " ".join(printed.replace("│", " ").split())
+        assert printed.splitlines()[-1] == (
             "error: 1 failed; the same command again computes what is missing"
         )
         patch.setattr(basic, "launch", dying)

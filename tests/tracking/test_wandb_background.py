@@ -61,10 +61,10 @@ def records(tmp_path: Path) -> list[Path]:
 
 def test_one_process_at_a_time_takes_all_that_wait(records: list[Path]) -> None:
     background = Background()
-    background.tell(records[0])
-    background.tell(records[1])
+    background.submit(records[0])
+    background.submit(records[1])
     Process.now += EVERY_SECONDS + 1
-    background.tell(records[2])
+    background.submit(records[2])
     assert [each.records for each in Process.started] == [records[:1]]  # it still runs
     assert background.finish()
     assert [each.records for each in Process.started] == [records[:1], records[1:]]
@@ -72,12 +72,12 @@ def test_one_process_at_a_time_takes_all_that_wait(records: list[Path]) -> None:
 
 def test_a_new_process_once_a_minute_and_not_for_each_job(records: list[Path]) -> None:
     background = Background()
-    background.tell(records[0])
+    background.submit(records[0])
     Process.started[0].wait(1.0)
-    background.tell(records[1])
+    background.submit(records[1])
     assert len(Process.started) == 1
     Process.now += EVERY_SECONDS + 1
-    background.tell(records[2])
+    background.submit(records[2])
     assert Process.started[1].records == records[1:]
 
 
@@ -87,15 +87,15 @@ def test_the_end_waits_for_a_few_seconds_and_says_what_is_left(
     Process.ends = False
     background = Background()
     for record in records:
-        background.tell(record)
+        background.submit(record)
     begin = Process.now
     assert not background.finish()
     assert Process.now - begin == wandb_background.AT_EXIT_SECONDS
     assert len(Process.started) == 1
     root = records[0].parents[2]
     assert capsys.readouterr().err == (
-        "W&B runs that are not up yet: 3; what does not get there by itself, "
-        f"`xai-sweep wandb-sync {root}` uploads\n"
+        "W&B runs not uploaded yet: 3; if they are not in a while, "
+        f"`xai-sweep wandb-sync {root}` uploads them\n"
     )
 
 
@@ -104,7 +104,7 @@ def test_a_server_that_takes_nothing_is_asked_once_more_at_the_end(
 ) -> None:
     Process.writes = False
     background = Background()
-    background.tell(records[0])
+    background.submit(records[0])
     assert not background.finish()
     assert len(Process.started) == 2
     assert f"wandb-sync {records[0].parent}`" in capsys.readouterr().err
@@ -116,6 +116,6 @@ def test_runs_that_stay_at_home_are_not_missed(
     Record("1", "p", "n", "g", [], upload=False, started=0.0, exit_code=0).write(records[0].parent)
     Process.ends = False
     background = Background()
-    background.tell(records[0])
+    background.submit(records[0])
     assert not background.finish()
     assert capsys.readouterr().err == ""

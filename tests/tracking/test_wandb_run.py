@@ -23,7 +23,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     records: list[Path] = []
 
     class Recorder:
-        tell = staticmethod(records.append)
+        submit = staticmethod(records.append)
 
     monkeypatch.setattr(wandb_run, "background", Recorder)
     return records
@@ -43,7 +43,7 @@ def record_of(folder: Path) -> Record:
     return record
 
 
-def test_a_record_holds_all_that_the_job_said(
+def test_a_record_holds_all_that_the_job_gave(
     tmp_path: Path, picture: Path, told: list[Path]
 ) -> None:
     tracker = Wandb(project="p", name="n", tags=["t"]).start(tmp_path, "name", "g", AXES)
@@ -59,16 +59,27 @@ def test_a_record_holds_all_that_the_job_said(
     assert tracker.location == str(tmp_path)
     assert (record.project, record.name, record.group) == ("p", "n", "g")
     assert record.tags == ["t", "model:net", "explainer:lrp(rules=epsilon)"]
-    assert record.config == {**CONFIG, "results": "here", "axes": AXES}
+    assert record.config == {**CONFIG, "results": "here", "axes": AXES, "question": "0123abcd"}
     assert record.lines == [
-        ["net", "rotation(fill=edge)", 0.5, 2, 0.1, 0.5],
-        ["net", "rotation(fill=edge)", 5.0, 2, None, 1],
-        ["net", "rotation(fill=edge)", 10.0, 2, 0.5, None],
+        ["0123abcd", "net", "rotation(fill=edge)", 0, 0.5, 2, 0.1, 0.5],
+        ["0123abcd", "net", "rotation(fill=edge)", 0, 5.0, 2, None, 1],
+        ["0123abcd", "net", "rotation(fill=edge)", 0, 10.0, 2, 0.5, None],
     ]
     assert record.metrics == ["images", "rmse", "flipped"]
     assert record.figures == {"curves": str(picture)}
     assert record.rows is None
     assert (record.exit_code, record.host, record.pid) == (3, socket.gethostname(), os.getpid())
+
+
+def test_a_table_of_two_questions_is_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tracker = Wandb().start(tmp_path)
+    with caplog.at_level(logging.WARNING):
+        tracker.summary(TABLE.assign(question=["one", "one", "two"]))
+    assert caplog.messages[0].startswith("W&B could not keep the summary: ValueError: ")
+    tracker.finish()
+    assert record_of(tmp_path).lines == []
 
 
 def test_a_tag_is_cut_where_wandb_would_refuse_it(tmp_path: Path) -> None:

@@ -192,8 +192,8 @@ def test_a_process_that_ends_while_the_server_is_deaf(tmp_path: Path, server: St
     (hint,) = [line for line in done.stderr.splitlines() if line.startswith("W&B")]
     (record,) = tmp_path.rglob(RECORD)
     assert hint == (
-        "W&B runs that are not up yet: 1; what does not get there by itself, "
-        f"`xai-sweep wandb-sync {record.parent}` uploads"
+        "W&B runs not uploaded yet: 1; if they are not in a while, "
+        f"`xai-sweep wandb-sync {record.parent}` uploads them"
     )
     assert not server.runs
 

@@ -1,16 +1,15 @@
 """`xai-sweep wandb-sync`: what went up, what did not, and why."""
 
 import fcntl
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from harness import command
 from job_log import TABLE
 from wandb_stub import KEY, Stub
 
-from xai_sweep.commands import main as cli
 from xai_sweep.tracking import Wandb, wandb_run
 from xai_sweep.tracking.wandb_record import RECORD, Record
 
@@ -20,7 +19,7 @@ NOBODY = 2**22 + 1  # above the largest process id of Linux
 @pytest.fixture(autouse=True)
 def nothing_beside(monkeypatch: pytest.MonkeyPatch) -> None:
     class Nobody:
-        tell = staticmethod(lambda record: None)
+        submit = staticmethod(lambda record: None)
 
     monkeypatch.setattr(wandb_run, "background", Nobody)
 
@@ -35,11 +34,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stub]:
 
 def sync(*words: str) -> int:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["xai-sweep", "wandb-sync", *words])
         patch.setenv("COLUMNS", "200")
-        with pytest.raises(SystemExit) as leaving:
-            cli.main()
-    return int(leaving.value.code or 0)
+        return command("wandb-sync", *words)
 
 
 def job(folder: Path, name: str, exit_code: int | None = 0, **changes: object) -> None:
@@ -76,13 +72,13 @@ def test_each_run_goes_up_once_and_as_it_ended(
         **{"good": "uploaded", "bad": "uploaded", "killed": "uploaded", "running": "still running"},
         "away": "running or killed on node7: --unfinished uploads it as failed",
     }
-    assert printed.splitlines()[-1] == "3 uploaded, 0 were up before, 2 are not up"
+    assert printed.splitlines()[-1] == "3 uploaded, 0 uploaded before, 2 not uploaded"
 
     sent = len(server.requests)
     assert sync(str(results)) == 0
     assert len(server.requests) == sent
     assert capsys.readouterr().out.splitlines()[-1] == (
-        "0 uploaded, 3 were up before, 2 are not up"
+        "0 uploaded, 3 uploaded before, 2 not uploaded"
     )
     # The one that still runs ends, and is taken as it ended. What holds for jobs does not here.
     job(results, "running", 0)
@@ -113,7 +109,7 @@ def test_a_server_that_takes_nothing_is_named_and_the_code_says_so(
     assert sync(str(tmp_path)) == 1
     printed = capsys.readouterr().out
     assert {"error": "answers 500", "down": "does not answer"}[what] in printed
-    assert printed.splitlines()[-1] == "0 uploaded, 0 were up before, 1 are not up"
+    assert printed.splitlines()[-1] == "0 uploaded, 0 uploaded before, 1 not uploaded"
 
 
 def test_without_a_login_or_a_run_there_is_one_line(
@@ -139,6 +135,6 @@ def test_a_run_that_another_process_is_at_is_left_to_it(
     with (tmp_path / "good" / RECORD).open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         assert sync(str(tmp_path)) == 1
-    assert "another process is at it" in capsys.readouterr().out
+    assert "another process uploads it" in capsys.readouterr().out
     assert not server.runs
     assert [path.name for path in (tmp_path / "good").iterdir()] == [RECORD]

@@ -20,7 +20,7 @@ from xai_sweep.tracking.wandb_upload import contained, upload, write
 @pytest.fixture(autouse=True)
 def nothing_beside(monkeypatch: pytest.MonkeyPatch) -> None:
     class Nobody:
-        tell = staticmethod(lambda record: None)
+        submit = staticmethod(lambda record: None)
 
     monkeypatch.setattr(wandb_run, "background", Nobody)
 
@@ -94,7 +94,7 @@ def test_the_curve_the_summary_and_the_table(jobs: list[Path]) -> None:
     (table,) = stored(jobs[0], ".json")
     content = json.loads(table.read_text())
     assert content["columns"] == [*TABLE.columns]
-    assert [line[2:] for line in content["data"]] == [
+    assert [line[4:] for line in content["data"]] == [
         [0.5, 2, 0.1, 0.5],
         [5, 2, None, 1],
         [10, 2, 0.5, None],

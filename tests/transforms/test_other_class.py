@@ -13,7 +13,7 @@ from xai_sweep.transforms import OtherClass
 SUBJECT = small_subject()
 
 
-def test_classes_are_counted_from_the_row_s_own() -> None:
+def test_classes_are_counted_from_the_class_of_the_row() -> None:
     """The slow way: sort the classes, find the row's own, count on."""
     cases = small_cases(SUBJECT, targets=2)
     ranks = [1, 4, 2]
@@ -53,6 +53,6 @@ def test_a_rank_beyond_the_classes_is_refused(targets: int, most: int) -> None:
     with pytest.raises(InputError) as caught:
         changed(SUBJECT, cases, OtherClass(), [1, most + 1, 1])
     assert str(caught.value) == (
-        f"transform.rank={most + 1}: must be at most {most}: the network has 5 classes, and rows "
-        f"of classes down to number {targets} of them are counted from there"
+        f"transform.rank={most + 1}: must be at most {most}: the network has 5 classes, and one "
+        f"of the explained classes is number {targets} of them by probability"
     )

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from functools import cache
-from pkgutil import resolve_name
+from importlib import import_module
 from types import UnionType
 from typing import Annotated, Any, Union, cast, get_args, get_origin
 
@@ -69,15 +69,16 @@ def target(node: DictConfig) -> Any:
         allowed = f"must begin with {' or '.join(plugins.trusted())}; plugins=[...] adds others"
         raise InputError(node._get_full_key("_target_"), path, allowed)
     try:
-        return _resolved(path)
-    except (ImportError, AttributeError, ValueError) as error:
-        allowed = f"there is no such class ({error})"
-        raise InputError(node._get_full_key("_target_"), path, allowed) from None
+        return _imported(path)
+    except Exception as error:  # whatever a module of the user does
+        allowed = f"there is no such class ({type(error).__name__}: {' '.join(str(error).split())})"
+        raise InputError(node._get_full_key("_target_"), path, allowed) from error
 
 
 @cache
-def _resolved(path: str) -> Any:
-    return resolve_name(path)
+def _imported(path: str) -> Any:
+    module, _, name = path.rpartition(".")
+    return getattr(import_module(module), name)
 
 
 def deciding(node: DictConfig) -> dict[str, Any]:

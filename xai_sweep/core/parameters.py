@@ -1,4 +1,4 @@
-"""Parameters that say by their type what they take.
+"""Parameters whose declared types say what they accept.
 
 An explainer, transform, metric, data set or logger is a frozen dataclass. Its annotations are the
 one place that says what a parameter may be, with bounds from `annotated_types`:
@@ -56,7 +56,7 @@ class Declared:
 
     group: ClassVar[str] = ""
 
-    # The run-time type checker of the tests leaves what is given to `__post_init__`.
+    # Run-time type checkers must leave the check to `__post_init__`, which names the parameter.
     __no_type_check__: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -78,7 +78,7 @@ class Declared:
 def parameter_types(cls: type) -> Mapping[str, Any]:
     """The declared type of every field of a dataclass, bounds included."""
     kinds: dict[str, Any] = {}
-    for base in reversed(cls.__mro__):  # `get_type_hints` passes over `__no_type_check__`
+    for base in reversed(cls.__mro__):  # `get_type_hints` is empty for such classes
         kinds |= get_annotations(base, eval_str=True)
     return kinds
 
@@ -97,10 +97,10 @@ def execution_only(cls: type) -> frozenset[str]:
 
 
 def checked(key: str, value: Any, annotation: Any) -> Any:
-    """A value as its declared type has it.
+    """A value, converted to its declared type.
 
-    A whole number is taken for a number, and a number for text (a folder may be called 2024). Types
-    that this module does not know take any value.
+    A whole number is converted to a number where one is declared, and a number to text (a folder
+    may be called 2024). A type that this module does not know accepts any value.
 
     Args:
         key: as typed on the command line.
@@ -120,7 +120,7 @@ def checked(key: str, value: Any, annotation: Any) -> Any:
 
 
 def in_words(annotation: Any) -> str:
-    """What a declared type takes, for a person; empty for a type that this module does not know."""
+    """What a declared type accepts, in words; empty for a type that this module does not know."""
     words = []
     choices: list[str] = []
     for kind, bounds in _options(annotation):
@@ -169,7 +169,7 @@ def _words(kind: Any) -> str | None:
 
 
 def _matched(value: Any, annotation: Any) -> tuple[bool, Any]:
-    """Whether a value is what a declared type takes, and the value as that type."""
+    """Whether a declared type accepts a value, and the value converted to it."""
     for kind, bounds in _options(annotation):
         found, converted = _converted(value, kind)
         if found and all(_holds(bound, converted) for bound in bounds):
@@ -178,7 +178,7 @@ def _matched(value: Any, annotation: Any) -> tuple[bool, Any]:
 
 
 def _converted(value: Any, kind: Any) -> tuple[bool, Any]:
-    """The same for one type of a union, without its bounds."""
+    """Like `_matched`, for one type of a union and without its bounds."""
     if get_origin(kind) is Literal:
         return any(value == each and type(value) is type(each) for each in get_args(kind)), value
     if get_origin(kind) in (tuple, list):
@@ -188,7 +188,7 @@ def _converted(value: Any, kind: Any) -> tuple[bool, Any]:
         make = get_origin(kind)
         return all(found for found, _ in parts), make(converted for _, converted in parts)
     if kind is float and type(value) in (int, float):
-        # NaN, infinity and a whole number that is too large are no numbers to compute with.
+        # NaN, infinity and a whole number too large for a float are all beyond these bounds.
         is_finite = -sys.float_info.max <= value <= sys.float_info.max
         return is_finite, float(value) if is_finite else value
     if kind is str and type(value) in (int, float):

@@ -1,1 +1,1 @@
-"""The network as a captured graph, and faster forms of it."""
+"""A network as a captured graph, and faster versions of that graph."""

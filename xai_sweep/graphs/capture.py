@@ -23,7 +23,7 @@ from xai_sweep.models.classifier import Classifier, evaluating
 
 aten = torch.ops.aten
 
-# A captured activation must keep its value, so nothing may be overwritten in place.
+# Methods read activations after the pass, so no operation may overwrite its input.
 _OUT_OF_PLACE: Mapping[Any, Any] = {
     aten.relu_.default: aten.relu.default,
     aten.relu6_.default: aten.relu6.default,
@@ -47,7 +47,7 @@ class Captured:
     Attributes:
         graph: computes the logits; shares parameters and buffers with the classifier's module.
         shapes: height and width of every node's value that is a map ``[B, C, H, W]``.
-        paths: module path (``features.0``) of every node, empty for an operation at top level.
+        paths: module path (``features.0``) of every node, empty at the top level.
     """
 
     graph: fx.GraphModule
@@ -60,10 +60,10 @@ class Captured:
         return tuple(-1 if tensor.is_inference() else tensor._version for tensor in tensors)
 
     def last_spatial(self, layer: str | None = None) -> fx.Node:
-        """The last node that is still a map with more than one pixel.
+        """The last node whose value is a map of more than one pixel.
 
         Args:
-            layer: module path; then the last such node inside this module.
+            layer: module path, to find the last such node inside this module.
 
         Raises:
             InputError: there is none, or no such layer.
@@ -88,13 +88,13 @@ _captured: WeakKeyDictionary[nn.Module, dict[tuple[Any, ...], Captured]] = WeakK
 def capture(classifier: Classifier, images: Float[Tensor, "b c h w"]) -> Captured:
     """The classifier's graph for images of this shape; captured once per module and shape.
 
-    The module itself is left as it is: same mode, no hooks, no copies of its weights.
+    The module itself is not changed: same mode, no hooks, no copies of its weights.
 
     Raises:
-        InputError: the network's control flow depends on its data; names the line.
+        InputError: the network's control flow depends on its data; the message names the line.
     """
     module = classifier.module
-    # The identity of the weights is part of the key: moving a module replaces its buffers.
+    # The weights' addresses are part of the key, because moving a module replaces its tensors.
     weights = tuple(tensor.data_ptr() for tensor in _tensors(module))
     key = (tuple(images.shape[1:]), images.device, images.dtype, weights)
     known = _captured.setdefault(module, {})
@@ -106,7 +106,7 @@ def capture(classifier: Classifier, images: Float[Tensor, "b c h w"]) -> Capture
 
 
 def _tensors(module: nn.Module) -> Iterator[Tensor]:
-    """All parameters and buffers, some perhaps twice; the module's own way takes milliseconds."""
+    """All parameters and buffers, shared ones repeatedly; ``module.parameters()`` is far slower."""
     for part in module.modules():
         for tensor in (*part._parameters.values(), *part._buffers.values()):
             if tensor is not None:
@@ -114,7 +114,7 @@ def _tensors(module: nn.Module) -> Iterator[Tensor]:
 
 
 def _capture(module: nn.Module, images: Tensor) -> Captured:
-    # Two images, because torch.export takes a batch of one for a constant.
+    # Two images, because torch.export would treat a batch size of one as a constant.
     example = torch.zeros_like(images[:1]).repeat(2, 1, 1, 1)
     try:
         with evaluating(module), torch.no_grad(), _silence():
@@ -142,7 +142,7 @@ def _capture(module: nn.Module, images: Tensor) -> Captured:
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Without the pages that torch.export prints before it raises: one line is enough."""
+    """Suppress what torch.export prints before it raises, which is pages: one line is enough."""
     logger = logging.getLogger("torch.fx.experimental.symbolic_shapes")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -154,16 +154,16 @@ def _silence() -> Iterator[None]:
 
 
 def _line(error: Exception) -> str:
-    """The last line outside of torch that ran before the error, which is one of the network's."""
-    not_theirs = (Path(torch.__file__).parent, Path(__file__).parents[1])
+    """The last line outside torch that ran before the error: a line of the network's own code."""
+    not_the_networks = (Path(torch.__file__).parent, Path(__file__).parents[1])
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if not any(Path(frame.filename).is_relative_to(folder) for folder in not_theirs):
+        if not any(Path(frame.filename).is_relative_to(folder) for folder in not_the_networks):
             return f" ({frame.filename}, line {frame.lineno}: {frame.line})"
     return ""
 
 
 def _remove_in_place(graph: fx.Graph) -> None:
-    """Let every operation return a new tensor, and whoever read the overwritten one read that."""
+    """Make every operation return a new tensor, which later readers of the overwritten one read."""
     seen: set[fx.Node] = set()
     for node in graph.nodes:
         seen.add(node)

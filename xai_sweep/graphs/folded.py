@@ -1,4 +1,4 @@
-"""The same network in fewer operations, for methods that ask it often."""
+"""The same network in fewer operations, for methods that run it often."""
 
 import copy
 from collections.abc import Iterable, Mapping
@@ -16,7 +16,7 @@ from xai_sweep.models.classifier import Classifier
 
 aten = torch.ops.aten
 
-# What may be overwritten again, now that no activation must keep its value.
+# Operations that may work in place where nothing else reads their input.
 _IN_PLACE: dict[Any, Any] = {
     aten.relu.default: aten.relu_.default,
     aten.relu6.default: aten.relu6_.default,
@@ -30,14 +30,14 @@ class _Folded:
     """A folded graph.
 
     Attributes:
-        versions: of the weights that it was made of.
+        versions: of the weights that it was made from.
         graph: computes the logits.
-        taken: names of batchnorms, and of the convolutions they were taken into.
+        folded: names of batchnorms, and of the convolutions that they were folded into.
     """
 
     versions: tuple[int, ...]
     graph: fx.GraphModule
-    taken: Mapping[str, str]
+    folded: Mapping[str, str]
 
 
 _known: WeakKeyDictionary[Captured, dict[bool, _Folded]] = WeakKeyDictionary()
@@ -46,15 +46,15 @@ _known: WeakKeyDictionary[Captured, dict[bool, _Folded]] = WeakKeyDictionary()
 def folded(
     classifier: Classifier, images: Float[Tensor, "b c h w"], in_place: bool = True
 ) -> fx.GraphModule:
-    """The captured graph with every batchnorm taken into the convolution before it.
+    """The captured graph with every batchnorm folded into the convolution before it.
 
-    The logits are the same up to rounding, and so are gradients; the module itself is left as it
-    is. On a CPU this is about a quarter faster for networks of many small layers.
+    The logits are the same up to rounding, and so are gradients; the module itself is not changed.
+    On a CPU this is about a quarter faster for networks of many small layers.
 
     Args:
         classifier: the network.
-        images: of the shape and type that it will see.
-        in_place: whether rectifiers may overwrite what a convolution has just made.
+        images: of the shape and type that the graph will be called with.
+        in_place: whether rectifiers may overwrite the output of a convolution.
 
     Raises:
         InputError: see `capture`.
@@ -63,46 +63,47 @@ def folded(
 
 
 def folded_at(captured: Captured, node: fx.Node) -> tuple[fx.GraphModule, fx.Node]:
-    """The folded graph, nothing in place, and the node in it that has the value of this one.
+    """The folded graph, nothing in place, and its node with the value of this one.
 
-    The captured graph itself if folding leaves the value out.
+    The captured graph itself if the folded one does not compute this value.
     """
     found = _made(captured, in_place=False)
-    if node.name in found.taken.values():
+    if node.name in found.folded.values():
         return captured.graph, node
-    name = found.taken.get(node.name, node.name)
+    name = found.folded.get(node.name, node.name)
     return found.graph, next(each for each in found.graph.graph.nodes if each.name == name)
 
 
 def _made(captured: Captured, in_place: bool) -> _Folded:
-    versions = captured.versions()  # weights that were trained in the meantime are folded again
+    # Weights that were trained in the meantime are folded again.
+    versions = captured.versions()
     known = _known.setdefault(captured, {})
     if in_place not in known or known[in_place].versions != versions:
-        # What was made in inference mode could not be differentiated.
+        # A graph that was made in inference mode could not be differentiated.
         with torch.inference_mode(False), torch.no_grad():
-            graph = with_the_same_weights(captured.graph)
+            graph = sharing_weights(captured.graph)
             known[in_place] = _Folded(versions, graph, _fold(graph, in_place))
     return known[in_place]
 
 
 def _fold(graph: fx.GraphModule, in_place: bool) -> dict[str, str]:
-    nodes, taken = graph.graph, {}
+    nodes, folded_norms = graph.graph, {}
     for number, norm in enumerate(nodes.nodes):
         before = norm.args[0] if norm.target is aten.batch_norm.default else None
-        if isinstance(before, fx.Node) and _take_in(graph, norm, f"folded_{number}"):
-            taken[norm.name] = before.name
+        if isinstance(before, fx.Node) and _fold_batchnorm(graph, norm, f"folded_{number}"):
+            folded_norms[norm.name] = before.name
     for node in nodes.nodes if in_place else ():
         before = node.args[0] if node.target in _IN_PLACE else None
-        made_anew = isinstance(before, fx.Node) and before.target is aten.conv2d.default
-        if before is not None and made_anew and len(before.users) == 1:
+        is_new = isinstance(before, fx.Node) and before.target is aten.conv2d.default
+        if before is not None and is_new and len(before.users) == 1:
             node.target = _IN_PLACE[node.target]
     nodes.eliminate_dead_code()
     graph.recompile()
-    return taken
+    return folded_norms
 
 
-def _take_in(graph: fx.GraphModule, norm: fx.Node, name: str) -> bool:
-    """Take a batchnorm into its convolution, where it has one of its own; whether it had."""
+def _fold_batchnorm(graph: fx.GraphModule, norm: fx.Node, name: str) -> bool:
+    """Fold a batchnorm into its convolution, if nothing else reads that; whether it was folded."""
     convolution: Any = norm.args[0]
     if convolution.target is not aten.conv2d.default or len(convolution.users) > 1:
         return False
@@ -116,18 +117,18 @@ def _take_in(graph: fx.GraphModule, norm: fx.Node, name: str) -> bool:
     eps: Any = norm.args[7]
     if own[0] is None or mean is None or variance is None or training:
         return False
-    # In double precision, and rounded once.
+    # In double precision, so that the result is rounded once.
     weight, bias, mean, variance, scale, shift = _double([*own, mean, variance, scale, shift])
     made = fuse_conv_bn_weights(weight, bias, mean, variance, eps, scale, shift)
-    taken = []
+    attributes = []
     for part, tensor in zip(("weight", "bias"), made, strict=True):
         kept = tensor.detach().to(own[0].dtype)
         if kept.dim() == 4 and kept.dtype != torch.float64:
             kept = kept.contiguous(memory_format=torch.channels_last)
         graph.register_buffer(f"{name}_{part}", kept)
         with graph.graph.inserting_before(convolution):
-            taken.append(graph.graph.get_attr(f"{name}_{part}"))
-    convolution.args = (convolution.args[0], *taken, *convolution.args[3:])
+            attributes.append(graph.graph.get_attr(f"{name}_{part}"))
+    convolution.args = (convolution.args[0], *attributes, *convolution.args[3:])
     norm.replace_all_uses_with(convolution)
     graph.graph.erase_node(norm)
     return True
@@ -137,14 +138,14 @@ def _double(tensors: Iterable[Tensor | None]) -> list[Any]:
     return [None if tensor is None else tensor.detach().double() for tensor in tensors]
 
 
-def with_the_same_weights(graph: fx.GraphModule) -> fx.GraphModule:
-    """A copy of a graph that shares its tensors."""
+def sharing_weights(graph: fx.GraphModule) -> fx.GraphModule:
+    """A copy of a graph that shares the tensors of the original."""
     state = (*graph.parameters(), *graph.buffers())
     return copy.deepcopy(graph, {id(tensor): tensor for tensor in state})
 
 
 def constants(graph: fx.GraphModule, args: Iterable[Any]) -> list[Tensor | None] | None:
-    """The tensors behind these arguments; None if one of them is computed."""
+    """The tensors that these arguments name; None if one of them is computed."""
     found: list[Tensor | None] = []
     for arg in args:
         if arg is not None and arg.op != "get_attr":

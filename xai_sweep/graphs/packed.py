@@ -1,4 +1,4 @@
-"""A graph's convolutions as oneDNN likes them: weights in its own layout, rectifiers taken in."""
+"""A graph for oneDNN: weights in its own layout, rectifiers fused into the convolutions."""
 
 from typing import Any
 
@@ -7,10 +7,10 @@ from jaxtyping import Float
 from torch import Tensor, fx
 from torch.fx.passes.shape_prop import ShapeProp
 
-from xai_sweep.graphs.folded import constants, with_the_same_weights
+from xai_sweep.graphs.folded import constants, sharing_weights
 
 aten = torch.ops.aten
-# What `torch.compile` makes of convolutions on a CPU; there is no public name for it.
+# The operations that `torch.compile` uses for convolutions on a CPU; they have no public names.
 _OPERATIONS = (
     "_convolution_pointwise",
     "_reorder_convolution_weight",
@@ -19,7 +19,7 @@ _OPERATIONS = (
 
 
 def can_pack(dtype: torch.dtype) -> bool:
-    """Whether this build and this CPU can compute packed convolutions in such numbers."""
+    """Whether this build and this CPU can compute packed convolutions in this precision."""
     if not (torch._C._has_mkldnn and torch.backends.mkldnn.enabled):
         return False
     if not all(hasattr(torch.ops.mkldnn, name) for name in _OPERATIONS):
@@ -32,17 +32,17 @@ def can_pack(dtype: torch.dtype) -> bool:
 def packed(
     graph: fx.GraphModule, images: Float[Tensor, "b c h w"], dtype: torch.dtype
 ) -> fx.GraphModule:
-    """A copy of a graph for forward passes alone, on a CPU.
+    """A copy of a graph that can only run forward, on a CPU.
 
     The logits are the same up to rounding, whatever the size of the batch.
 
     Args:
         graph: in single precision.
-        images: of the shape that it will see.
-        dtype: what convolutions compute in, see `can_pack`; what is between them is left to
+        images: of the shape that the graph will be called with.
+        dtype: the precision of convolutions, see `can_pack`; that of other operations is left to
             autocast.
     """
-    graph = with_the_same_weights(graph)
+    graph = sharing_weights(graph)
     ShapeProp(graph).propagate(images)
     for number, node in enumerate([*graph.graph.nodes]):
         if node.target is aten.conv2d.default:
@@ -53,7 +53,7 @@ def packed(
 
 
 def _pack(graph: fx.GraphModule, node: fx.Node, name: str, dtype: torch.dtype) -> None:
-    """Put a packed convolution in the place of this one, and of the rectifier behind it."""
+    """Replace a convolution, and the rectifier that alone reads it, by a packed one."""
     defaults: list[Any] = [None, None, None, [1, 1], [0, 0], [1, 1], 1]
     given: list[Any] = [*node.args, *defaults[len(node.args) :]]
     pixels, weight, bias, *geometry, groups = given
@@ -82,12 +82,12 @@ def _pack(graph: fx.GraphModule, node: fx.Node, name: str, dtype: torch.dtype) -
         )
     made.meta = dict(last.meta)
     last.replace_all_uses_with(made)
-    for gone in dict.fromkeys((last, node)):  # what works in place is never dead code
-        graph.graph.erase_node(gone)
+    for replaced in dict.fromkeys((last, node)):  # in-place operations are never dead code
+        graph.graph.erase_node(replaced)
 
 
 def _rectifier(node: fx.Node) -> tuple[fx.Node, str, list[float]]:
-    """The rectifier that alone reads this node, with its name in oneDNN; or the node itself."""
+    """The rectifier that alone reads this node, with oneDNN's name for it; or the node itself."""
     user: Any
     user, *others = node.users
     if others or user.args[0] is not node:

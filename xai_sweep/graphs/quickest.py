@@ -1,4 +1,4 @@
-"""The fastest way to ask a network for its logits, again and again."""
+"""The fastest way to compute a network's logits many times."""
 
 from collections.abc import Callable
 from weakref import WeakKeyDictionary, WeakSet
@@ -22,24 +22,24 @@ def quickest(
     precision: torch.dtype | None = None,
     gradients: bool = False,
 ) -> Callable[[Tensor], Tensor]:
-    """What computes the logits of such images fastest.
+    """The fastest function that computes the logits of such images.
 
-    The graph with batchnorms taken into the convolutions, and on a CPU these packed for oneDNN;
-    or the module itself, which must be in evaluation mode then, in double precision or if it
-    cannot be captured.
+    The graph with batchnorms folded into the convolutions, which on a CPU are packed for oneDNN. In
+    double precision, or if the network cannot be captured, the module itself; it must then be in
+    evaluation mode.
 
     Args:
         classifier: the network.
-        images: of the shape and type that it will see.
-        precision: what autocast will be set to.
-        gradients: whether gradients will be taken.
+        images: of the shape and type that the function will be called with.
+        precision: the type that autocast will be set to, if any.
+        gradients: whether its results will be differentiated.
     """
     module: nn.Module = classifier.module
     if images.dtype == torch.float64 or module in _no_graphs:
         return module
     try:
         graph = folded(classifier, images)
-    except InputError:  # nobody needs the graph here
+    except InputError:  # works without a graph, only more slowly
         _no_graphs.add(module)
         return module
     dtype = precision or images.dtype

@@ -1,4 +1,4 @@
-"""The user's own network."""
+"""A network of the user's own."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -8,6 +8,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 from torch import nn
+from typing_extensions import override
 
 from xai_sweep.core.errors import InputError
 from xai_sweep.models.classifier import Classifier
@@ -26,7 +27,7 @@ class CheckpointModel(ModelSource):
         architecture: ``package.module:Class``, a class or function that builds the network.
         arguments: keyword arguments for it.
         path: a state dict (``.pt``, ``.pth``), a ``.safetensors`` file, or a Lightning checkpoint
-            (``.ckpt``), of which the part that fits the network is taken.
+            (``.ckpt``), of which the part that fits the network is used.
         mean, std: the normalisation it was trained with, one number per channel, in pixel units.
         size: height and width of its input, in pixels.
         labels: class names, or the path of a text file with one name per line.
@@ -49,14 +50,16 @@ class CheckpointModel(ModelSource):
         if self.labels is not None and not isinstance(self.labels, str):
             object.__setattr__(self, "labels", tuple(self.labels))
 
-    def identity(self) -> dict[str, str]:  # noqa: D102
+    @override
+    def identity(self) -> dict[str, str]:
         identity = file_identity(self._path, "model.path")
-        if isinstance(self.labels, str):  # the rows hold names, so their file counts too
+        if isinstance(self.labels, str):  # rows hold the names, so their file counts too
             names = "\n".join(read_labels(self.labels))
             identity["labels"] = f"sha256:{hashlib.sha256(names.encode()).hexdigest()}"
         return identity
 
-    def load(self) -> Classifier:  # noqa: D102
+    @override
+    def load(self) -> Classifier:
         state = read_weights(self._path, "model.path")
         module = self._build()
         put_weights(module, state, self._path, "model.path")
@@ -66,7 +69,7 @@ class CheckpointModel(ModelSource):
     @property
     def _path(self) -> str:
         if self.path is None:
-            raise InputError("model.path", None, "a file of weights is needed")
+            raise InputError("model.path", None, "must be the path of a file of weights")
         return self.path
 
     def _build(self) -> nn.Module:
@@ -76,7 +79,7 @@ class CheckpointModel(ModelSource):
             raise InputError(
                 "model.architecture",
                 self.architecture,
-                f"must be package.module:Class, importable from here ({error})",
+                f"must be package.module:Class and importable ({error})",
             ) from error
         try:
             with seeded(0):

@@ -1,4 +1,4 @@
-"""A classifier is a network together with everything that belongs to it."""
+"""A classifier: a network with its normalisation, preprocessing and class names."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,7 +28,7 @@ class Normalisation:
     std: tuple[float, ...]
 
     def to_pixels(self, images: Float[Tensor, "*b c h w"]) -> Float[Tensor, "*b c h w"]:
-        """Normalised images as pixels; in [0, 1] unless the image was changed beyond it."""
+        """Normalised images as pixels; in [0, 1] unless the image was moved out of that range."""
         return images * self._column(self.std, images) + self._column(self.mean, images)
 
     def to_normalised(self, pixels: Float[Tensor, "*b c h w"]) -> Float[Tensor, "*b c h w"]:
@@ -45,7 +45,7 @@ class Classifier:
     """An image classifier: ``float32[B, C, H, W]`` in normalised space to logits ``[B, classes]``.
 
     Attributes:
-        module: the network. It is used in evaluation mode and otherwise left as it is.
+        module: the network. It is used in evaluation mode and not changed otherwise.
         mean, std: the normalisation it was trained with, one number per channel.
         labels: class names by index; empty if unknown.
         preprocess: Pillow image (RGB) to a normalised tensor ``float32[C, H, W]``. By default the
@@ -94,7 +94,7 @@ def preprocessing(
 
 
 def sample(classifier: Classifier) -> Float[Tensor, "2 c h w"]:
-    """Two grey images as the classifier's preprocessing makes them, on the network's device."""
+    """Two grey images, preprocessed as the classifier's images are, on the network's device."""
     grey = new("RGB", (2 * classifier.size, 2 * classifier.size), (127, 127, 127))
     like = next(classifier.module.parameters(), torch.empty(0))
     return torch.stack([classifier.preprocess(grey)] * 2).to(like)
@@ -102,7 +102,7 @@ def sample(classifier: Classifier) -> Float[Tensor, "2 c h w"]:
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside, every submodule's own mode back outside, also after an exception."""
+    """Evaluation mode inside the block; afterwards every submodule is in its own mode again."""
     modes = {part: part.training for part in module.modules()}
     module.eval()
     try:
@@ -113,10 +113,10 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 
 
 def check_targets(targets: Int64[Tensor, "b k"], classes: int) -> None:
-    """Refuse a target that is not one of the network's classes.
+    """Check that every target is a class of the network.
 
     Raises:
-        InputError: naming the first such target.
+        InputError: one is not; names the first.
     """
     wrong = targets[(targets < 0) | (targets >= classes)]
     if wrong.numel():

@@ -1,4 +1,4 @@
-"""Downloads that fail at once and say what to do instead."""
+"""Downloads that fail early, with a message that says what to do instead."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,19 +15,20 @@ _SECONDS = 5.0
 
 
 def hub_file(name: str) -> Path:
-    """Where `torch.hub` looks for a file of weights, and where a person may put one."""
+    """Where `torch.hub` looks for a file of weights, and where the user may put one."""
     return Path(torch.hub.get_dir(), "checkpoints", name)
 
 
 @contextmanager
-def downloading(url: str, place: Path) -> Iterator[None]:
-    """Load weights inside, which a library downloads unless they are at ``place``.
+def downloading(url: str, file: Path) -> Iterator[None]:
+    """Load weights in the block; a library downloads them unless they are at ``file``.
 
     Raises:
-        InputError: the file cannot be had; says which file to put where.
+        InputError: the download failed or the file is damaged; the message says which file to put
+            where.
     """
     try:
-        if not place.exists():
+        if not file.exists():
             _reach(url)
         yield
     except OSError as error:
@@ -35,20 +36,20 @@ def downloading(url: str, place: Path) -> Iterator[None]:
         raise InputError(
             "model.weights",
             "default",
-            f"cannot download {url} ({reason}); put that file at {place}, "
-            "or give a file that you have with model.weights=PATH",
+            f"cannot download {url} ({reason}); put that file at {file}, "
+            "or use another file with model.weights=PATH",
         ) from error
     except (RuntimeError, EOFError, UnpicklingError) as error:
         raise InputError(
             "model.weights",
             "default",
-            f"{place} is damaged; delete it and put {url} there again",
+            f"{file} is damaged; delete it and put {url} there again",
         ) from error
 
 
 def _reach(url: str) -> None:
-    """Ask for the file's header: libraries try for minutes what fails here within seconds."""
+    """Request the file's header: libraries retry for minutes what fails here within seconds."""
     try:
         urlopen(Request(url, method="HEAD"), timeout=_SECONDS).close()
     except HTTPError:
-        return  # the server has answered; the library knows its dialect better
+        return  # the server answers; the library may need other headers

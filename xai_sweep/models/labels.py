@@ -1,4 +1,4 @@
-"""Names of classes."""
+"""Class names."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,12 +9,12 @@ from xai_sweep.core.errors import InputError
 
 
 def imagenet_labels(classes: int = 1000) -> tuple[str, ...]:
-    """The 1,000 names of ImageNet-1k in their usual order; none for another number of classes."""
+    """The names of ImageNet-1k's 1,000 classes in their usual order; none for other numbers."""
     return tuple(AlexNet_Weights.DEFAULT.meta["categories"]) if classes == 1000 else ()
 
 
 def read_labels(labels: str | Sequence[str] | None) -> tuple[str, ...]:
-    """Names given one by one, or as the path of a text file with one name per line.
+    """Class names from a list, or from a text file with one name per line.
 
     Raises:
         InputError: the file cannot be read.

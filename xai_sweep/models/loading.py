@@ -15,19 +15,19 @@ from xai_sweep.models.source import ModelSource
 
 
 def load(source: str | ModelSource, **overrides: Any) -> Classifier:
-    """A classifier, loaded once per process; the two used last are kept.
+    """A classifier, loaded once per process; the two that were used last are kept.
 
     Args:
         source: the name of a file in ``conf/model``, e.g. ``"efficientnet_lite0"``, or a source.
-        overrides: the source's fields that differ, e.g. ``weights="random"``.
+        overrides: fields of the source with other values, e.g. ``weights="random"``.
 
     Raises:
-        InputError: an unknown name or field, or weights that cannot be had.
+        InputError: an unknown name or field, or weights that cannot be loaded.
     """
     if isinstance(source, str):
         source = _configured(source, overrides)
     elif overrides:
-        source = replace(source, **overrides)  # type: ignore[type-var]  # a dataclass, see there
+        source = replace(source, **overrides)  # type: ignore[type-var]  # every source is a dataclass
     return _load(source, tuple(source.identity().items()))
 
 

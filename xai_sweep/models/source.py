@@ -11,13 +11,13 @@ from xai_sweep.models.classifier import Classifier
 
 
 class ModelSource(ABC):
-    """A network that can be loaded. A frozen dataclass: equal sources load equal networks."""
+    """Loads a network. Subclasses are frozen dataclasses: equal sources load equal networks."""
 
     @abstractmethod
     def identity(self) -> dict[str, str]:
-        """What decides the weights, beside the source's own fields.
+        """What identifies the weights, beyond the source's own fields.
 
-        Cheap: nothing is built and nothing is downloaded; a file is hashed once per process.
+        Cheap: nothing is built or downloaded, and a file is hashed once per process.
 
         Raises:
             InputError: the name is unknown or a file is missing.
@@ -33,7 +33,7 @@ class ModelSource(ABC):
 
 
 def frozen(module: nn.Module) -> nn.Module:
-    """The same module, made ready to be explained."""
+    """The same module in evaluation mode, without parameter gradients, in ``channels_last``."""
     module.eval().requires_grad_(False)
     # Small batches on a CPU run up to three times as fast in this format.
     return module.to(memory_format=torch.channels_last)
@@ -41,7 +41,7 @@ def frozen(module: nn.Module) -> nn.Module:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Random initialisation from a seed inside; the global CPU generator as before outside."""
+    """Seed random initialisation in the block; afterwards the CPU generator is as before."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         yield

@@ -1,4 +1,4 @@
-"""Any image classifier that timm lists."""
+"""Any image classifier of timm."""
 
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -11,6 +11,7 @@ from timm.data.config import resolve_data_config
 from timm.data.transforms_factory import create_transform
 from timm.models import PretrainedCfg
 from torch import nn
+from typing_extensions import override
 
 from xai_sweep.core.errors import InputError
 from xai_sweep.models.classifier import Classifier
@@ -36,13 +37,15 @@ class TimmModel(ModelSource):
     weights: str = "default"
     seed: int = 0
 
-    def identity(self) -> dict[str, str]:  # noqa: D102
+    @override
+    def identity(self) -> dict[str, str]:
         config = self._config()
         if self.weights == "default":
             return {"weights": f"timm:{config.architecture}.{config.tag}"}
         return {"weights": "random"} if self.weights == "random" else file_identity(self.weights)
 
-    def load(self) -> Classifier:  # noqa: D102
+    @override
+    def load(self) -> Classifier:
         config = self._config()
         if self.weights == "default":
             return timm_classifier(self._pretrained(config))
@@ -73,14 +76,14 @@ class TimmModel(ModelSource):
             raise InputError(
                 "model.weights", "default", f"timm has no weights of {self.name}; random or a file"
             )
-        url, place = _source(config)
-        file = place if place.exists() else _cached(config)
+        url, own_file = _source(config)
+        file = own_file if own_file.exists() else _cached(config)
         if file is not None:
-            # Named as a file, the hub is not asked for news of it.
+            # Given as a file, so that timm does not contact the hub.
             overlay = {"file": str(file)}
             with downloading(url, file):
                 return self._build(pretrained=True, pretrained_cfg_overlay=overlay)
-        with downloading(url, place):
+        with downloading(url, own_file):
             return self._build(pretrained=True)
 
     def _build(self, **arguments: Any) -> nn.Module:
@@ -89,7 +92,7 @@ class TimmModel(ModelSource):
 
 
 def timm_classifier(module: nn.Module) -> Classifier:
-    """A network that timm built, with its own preprocessing."""
+    """The classifier of a network that timm built, with timm's preprocessing for it."""
     config = resolve_data_config({}, model=module)  # type: ignore[no-untyped-call]
     return Classifier(
         frozen(module),
@@ -102,7 +105,7 @@ def timm_classifier(module: nn.Module) -> Classifier:
 
 
 def _source(config: PretrainedCfg) -> tuple[str, Path]:
-    """The address of the default weights, and where a person may put them."""
+    """The address of the default weights, and where the user may put the file."""
     if config.hf_hub_id is None:
         assert config.url
         url, name = (
@@ -112,18 +115,18 @@ def _source(config: PretrainedCfg) -> tuple[str, Path]:
         )
         return url, hub_file(name)
     name = config.hf_hub_filename or "model.safetensors"
-    place = hub_file(f"{config.architecture}.{config.tag}{Path(name).suffix}")
-    return hf_hub_url(config.hf_hub_id, name), place
+    file = hub_file(f"{config.architecture}.{config.tag}{Path(name).suffix}")
+    return hf_hub_url(config.hf_hub_id, name), file
 
 
 def _last_layer(config: PretrainedCfg) -> str:
-    # Distilled transformers have two, of equal length.
+    # Distilled transformers have two, with the same number of classes.
     names: str | tuple[str, ...] = config.classifier or ""
     return f"{names if isinstance(names, str) else names[0]}.weight"
 
 
 def _cached(config: PretrainedCfg) -> Path | None:
-    """The default weights where an earlier run has downloaded them."""
+    """The default weights in the hub's cache; None if they were never downloaded."""
     if config.hf_hub_id is None or config.custom_load:
         return None
     for name in (config.hf_hub_filename, "model.safetensors", "pytorch_model.bin"):

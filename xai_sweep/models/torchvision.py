@@ -1,4 +1,4 @@
-"""Any image classifier that torchvision lists."""
+"""Any image classifier of torchvision."""
 
 import warnings
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from typing import Any
 import torchvision
 from torch import nn
 from torchvision.models import GoogLeNet, Inception3, WeightsEnum
+from typing_extensions import override
 
 from xai_sweep.core.errors import InputError
 from xai_sweep.models.classifier import Classifier
@@ -31,13 +32,15 @@ class TorchvisionModel(ModelSource):
     weights: str = "default"
     seed: int = 0
 
-    def identity(self) -> dict[str, str]:  # noqa: D102
+    @override
+    def identity(self) -> dict[str, str]:
         default = self._default()
         if self.weights == "default":
             return {"weights": f"torchvision:{default}"}
         return {"weights": "random"} if self.weights == "random" else file_identity(self.weights)
 
-    def load(self) -> Classifier:  # noqa: D102
+    @override
+    def load(self) -> Classifier:
         default = self._default()
         labels = tuple(default.meta["categories"])
         classes = len(labels)
@@ -77,10 +80,10 @@ class TorchvisionModel(ModelSource):
 
     def _build(self, **arguments: Any) -> nn.Module:
         with seeded(self.seed), warnings.catch_warnings():
-            # Two old networks announce that their random initialisation may change one day.
+            # Two old networks warn that their random initialisation may change.
             warnings.simplefilter("ignore", FutureWarning)
             module: nn.Module = torchvision.models.get_model(self.name, **arguments)
         if isinstance(module, GoogLeNet | Inception3):
-            # They expect another normalisation than their preprocessing gives, and undo it.
+            # Trained with another normalisation than their preprocessing applies; this converts it.
             module.transform_input = True
         return module

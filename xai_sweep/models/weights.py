@@ -1,4 +1,4 @@
-"""Weights in files: finding, reading and putting them into a network."""
+"""Files of weights: finding them, reading them, loading them into a network."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,12 +14,12 @@ from xai_sweep.core.hashing import file_sha256
 
 State = Mapping[str, Tensor]
 
-# What training scripts call the weights among an optimiser, an epoch and the like.
+# The keys under which training scripts store weights, beside the optimiser's state and others.
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 
 
 def file_identity(path: str, key: str = "model.weights") -> dict[str, str]:
-    """The identity of weights that lie in a file.
+    """The identity of weights in a file.
 
     Raises:
         InputError: there is no such file, or it cannot be read.
@@ -31,10 +31,10 @@ def file_identity(path: str, key: str = "model.weights") -> dict[str, str]:
 
 
 def existing(path: str, key: str = "model.weights") -> Path:
-    """The path of a file that is there.
+    """The path of an existing file.
 
     Raises:
-        InputError: it is not.
+        InputError: there is no such file.
     """
     file = Path(str(path)).expanduser()
     if not file.is_file():
@@ -46,7 +46,7 @@ def existing(path: str, key: str = "model.weights") -> Path:
 def read_weights(path: str, key: str = "model.weights") -> State:
     """The state dict in a ``.safetensors`` file or in a checkpoint that PyTorch or Lightning wrote.
 
-    Only tensors and plain containers are read (``weights_only``): code in a file is never run.
+    Only tensors and plain containers are read (``weights_only``); code in a file is never run.
 
     Raises:
         InputError: there is no such file, or no state dict in it.
@@ -74,10 +74,10 @@ def read_weights(path: str, key: str = "model.weights") -> State:
 
 
 def put_weights(module: nn.Module, state: State, path: str, key: str = "model.weights") -> None:
-    """Copy a state dict into a module; every tensor must find its place, and every place a tensor.
+    """Load a state dict into a module; names and shapes must agree on both sides.
 
-    A prefix that all names share with one part of the file (``model.``, ``module.``) is removed;
-    of several such parts, the first in the file is taken.
+    A prefix of the file's names (``model.``, ``module.``) is removed; if the network fits behind
+    several prefixes, the first in the file is used.
 
     Raises:
         InputError: names or shapes differ.
@@ -91,7 +91,7 @@ def put_weights(module: nn.Module, state: State, path: str, key: str = "model.we
 
 
 def classes_in(state: State, module: nn.Module, last: str, otherwise: int) -> int:
-    """How many classes a state dict is for: the length of ``last``, a tensor of the last layer."""
+    """How many classes a state dict has: the length of ``last``, a tensor of the last layer."""
     tensor = _without_prefix(state, set(module.state_dict())).get(last)
     return otherwise if tensor is None or tensor.ndim == 0 else len(tensor)
 
@@ -117,6 +117,6 @@ def _is_state(content: object) -> bool:
 
 def _one_line(error: Exception) -> str:
     text = " ".join(str(error).split())
-    # PyTorch repeats the class and then lists every tensor; the first ones say enough.
+    # PyTorch repeats the class and lists every tensor; the first ones are enough.
     text = text.removeprefix("Error(s) in loading state_dict for ").partition(": ")[2] or text
     return f"{text[:300]}..." if len(text) > 300 else text

@@ -1,4 +1,4 @@
-"""What a report says, as plain data; how it is shown is decided elsewhere."""
+"""The content of a report as plain data; how it is shown is decided elsewhere."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -63,8 +63,8 @@ def load_rows(paths: Sequence[Path]) -> pd.DataFrame:
 def summary_table(rows: pd.DataFrame) -> TableContent:
     """A line per question and magnitude: how many images, and the means of up to three metrics.
 
-    What is the same in all lines stands in the title. Of the settings that are usually the same
-    (seed, target, region, draws), only those stand there or in a column that differ.
+    What is the same in all lines is in the title. Settings that are usually the same (seed, target,
+    region, draws) are shown, in a column, only if they differ.
     """
     lines = summary(rows)
     differing = distinguishing(lines)
@@ -73,7 +73,7 @@ def summary_table(rows: pd.DataFrame) -> TableContent:
     metrics = _shown_metrics(lines)
     numbers = ("magnitude", "images", "failed", "flipped", *metrics)
     columns = [name for name in QUESTION if name in differing and name not in _IMPLIED]
-    if "question" in columns:  # a hash, which only tells lines apart that look alike otherwise
+    if "question" in columns:  # a hash, shown only where lines would look alike
         columns = [*(name for name in columns if name != "question"), "question"]
     return TableContent(
         " · ".join(shared),
@@ -92,7 +92,7 @@ def summary_table(rows: pd.DataFrame) -> TableContent:
     )
 
 
-# They differ only together with the explainer, or stand beside the magnitude.
+# They differ only together with the explainer, or are shown beside the magnitude.
 _IMPLIED = frozenset({"is_control", "parameter"})
 
 

@@ -118,7 +118,7 @@ def _settings(results: Path) -> dict[str, list[tuple[Heatmaps, pd.DataFrame]]]:
 
 
 def _names(rows: Sequence[pd.DataFrame]) -> list[str]:
-    """What tells settings apart, one text for each."""
+    """A name for each setting, by what distinguishes it."""
     lines = pd.DataFrame([each.iloc[0] for each in rows], columns=[*QUESTION])
     differing = distinguishing(lines, _SETTING)
     texts = [" ".join(_words(line, differing)) for line in lines.to_dict("records")]

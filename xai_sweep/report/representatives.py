@@ -18,9 +18,9 @@ from xai_sweep.config.cells import digest
 from xai_sweep.config.keys import Decides, keys
 from xai_sweep.core.errors import InputError
 from xai_sweep.report.pictures import FIGURES
-from xai_sweep.results import finished_cells, heatmap_parts, heatmaps, load
 from xai_sweep.statistics.submodular_pick import explanation_matrix, submodular_pick
 from xai_sweep.store.heatmaps import Heatmaps
+from xai_sweep.store.reading import finished_cells, heatmap_parts, heatmaps, load
 
 # What the heatmap of a clean image does not depend on.
 _OF_COUNTERPARTS = keys(Decides.CELL, Decides.CURVE)

@@ -24,8 +24,8 @@ def instability(own: pd.DataFrame, moved: pd.DataFrame) -> pd.DataFrame:
     the method and the model. Interpolation of the reference counts as rest.
 
     Args:
-        own: rows of one question with `segments=own`, metrics `rmse` and `second_draw`.
-        moved: the rows of the same question with `segments=moved`.
+        own: rows of one question with `superpixels=own`, metrics `rmse` and `second_draw`.
+        moved: the rows of the same question with `superpixels=moved`.
 
     Returns:
         A row per magnitude: `images`, `squared` (mean of `rmse` squared with own superpixels),
@@ -54,7 +54,7 @@ def instability(own: pd.DataFrame, moved: pd.DataFrame) -> pd.DataFrame:
 
 
 def instabilities(results: str | Path) -> pd.DataFrame:
-    """`instability` of every two runs in a results folder that differ in their segments alone.
+    """`instability` of every two runs in a results folder that differ in their superpixels alone.
 
     Returns:
         The rows of `instability`; empty if no two runs belong together, or they lack a metric.
@@ -65,9 +65,9 @@ def instabilities(results: str | Path) -> pd.DataFrame:
         explainer = dict(identity["explainer"])
         has = {"rmse", "rmse_second_draw"} <= content["columns"].keys()
         if has and explainer.get("masks") == "independent":
-            segments = str(explainer.pop("segments"))
+            superpixels = str(explainer.pop("superpixels"))
             rest = json.dumps({**identity, "explainer": explainer}, sort_keys=True)
-            cells.setdefault(rest, {})[segments] = str(content["cell"])
+            cells.setdefault(rest, {})[superpixels] = str(content["cell"])
     pairs = [pair for pair in cells.values() if pair.keys() == {"own", "moved"}]
     if not pairs:
         return pd.DataFrame()

@@ -56,7 +56,7 @@ def summary(rows: pd.DataFrame, metrics: Sequence[str] | None = None) -> pd.Data
 def first_predictions(rows: pd.DataFrame) -> pd.DataFrame:
     """The first class of each image and its probability, clean and at each magnitude.
 
-    The layout of tables 8.1 and 8.2 of the thesis. Of several draws the first is shown.
+    The layout of tables 8.1 and 8.2 of the thesis. If there are several draws, the first is shown.
 
     Args:
         rows: rows of one data set, model, transform and seed; of any explainers.
@@ -108,7 +108,7 @@ def _predictions(rows: pd.DataFrame, label: str, probability: str) -> pd.DataFra
 
 
 def distinguishing(lines: pd.DataFrame, names: Sequence[str] = QUESTION) -> list[str]:
-    """The columns of the question in which some lines differ, as few as tell them apart.
+    """The columns of the question in which lines differ.
 
     The question itself, a hash, is among them only where nothing else tells two questions apart:
     they have other weights, or other numbers of ranks.

@@ -1,4 +1,4 @@
-"""Files that are there completely or not at all."""
+"""Files that are written completely or not at all."""
 
 import json
 import os
@@ -19,8 +19,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     the old file or the new one. The temporary name matches `TEMPORARY`; only a killed process
     leaves it behind.
     """
-    # The leading underscore and the suffix hide it from whatever reads the folder as a data set.
-    # Several hosts may write here, whose pids say nothing to each other.
+    # The leading underscore and the suffix hide it from readers of the folder as a data set.
+    # Several hosts may write here, so a pid would not be unique.
     temporary = path.with_name(f"_{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         with temporary.open("wb") as file:
@@ -31,7 +31,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.filename is None:
-            error.filename = str(path)  # a full disk does not say which file it was
+            error.filename = str(path)  # the error of a full disk names no file
         raise
     _sync_folder(path.parent)
 
@@ -60,7 +60,7 @@ def read_json(path: Path) -> dict[str, object] | None:
 
 
 def _sync_folder(folder: Path) -> None:
-    if os.name != "posix":  # elsewhere a folder cannot be opened
+    if os.name != "posix":  # a folder cannot be opened elsewhere
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:

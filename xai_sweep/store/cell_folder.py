@@ -15,12 +15,11 @@ from xai_sweep.store.atomic import TEMPORARY, read_json, replacing, write_json
 from xai_sweep.store.entries import Entries, missing_entries
 from xai_sweep.store.heatmap_files import HeatmapFiles
 from xai_sweep.store.heatmaps import Heatmaps
-from xai_sweep.store.manifest import described_columns
+from xai_sweep.store.manifest import completed
 from xai_sweep.store.resuming import leave_out_other_columns, usable_images, write_rows
-from xai_sweep.store.schema import SCHEMA_VERSION, conforming, declared_columns, metrics_of
+from xai_sweep.store.schema import SCHEMA_VERSION, conforming
 from xai_sweep.store.shards import (
     damaged_shards,
-    described,
     image_ids_unchecked,
     listed_shards,
     number,
@@ -131,13 +130,17 @@ class CellFolder:
         whose lease is lost is left alone.
 
         Args:
-            metrics: the metric entries that every shard must hold in this configuration.
+            metrics: the metric entries that every shard must hold in this configuration, see
+                `union`; None for those that it holds.
             columns: the columns beyond the spine that every shard has in the end; None for those
                 that it has.
             force: accept nothing that exists.
 
         Returns:
             Names of the images whose rows exist and count.
+
+        Raises:
+            RuntimeError: the cell is complete and holds further metric entries.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         if self.lease is not None and self.lease.is_lost():
@@ -145,6 +148,8 @@ class CellFolder:
         self._accepted.clear()
         self._replaced.clear()
         wanted = dict(metrics or {})
+        if metrics is not None and not force:
+            self._check_nothing_is_lost(wanted)
         kept = None if force else self._to_extend(wanted)
         if kept is None:
             (self.path / MANIFEST).unlink(missing_ok=True)
@@ -162,6 +167,11 @@ class CellFolder:
         listed = {name for shard in kept or () for name in image_ids_unchecked(shard)}
         self.heatmaps.remove_damaged(done | listed)
         return frozenset(done)
+
+    def _check_nothing_is_lost(self, wanted: Entries) -> None:
+        held = (self.manifest() or {}).get("metrics", {}).keys()
+        if lost := sorted(held - wanted.keys()):
+            raise RuntimeError(f"{self.path}: would lose {', '.join(lost)}, which it holds by now")
 
     def _to_extend(self, wanted: Entries) -> list[Path] | None:
         """The shards of a complete cell that lacks wanted entries; None if it is no such cell."""
@@ -235,9 +245,7 @@ class CellFolder:
         """Declare the cell complete; what an extension replaces goes after that.
 
         Args:
-            manifest: what JSON can hold, see `xai_sweep.store.manifest.manifest`; `schema`, `rows`
-                and `shards` (name, rows, bytes, sha256 of each) are added, and `metrics` and
-                `columns` as the shards say, unless it has them.
+            manifest: see `xai_sweep.store.manifest.manifest`, and `completed` for what is added.
             keep_worst: keep the heatmaps of only so many images, those of highest rmse.
 
         Raises:
@@ -248,20 +256,7 @@ class CellFolder:
             self._remove_all_but([*shards, *(self.path / name for name in self._replaced)])
             if keep_worst is not None:
                 self.heatmaps.merge(keep_worst)
-            found = [pq.read_metadata(shard) for shard in shards]
-            rows = [metadata.num_rows for metadata in found]
-            schemas = [metadata.schema.to_arrow_schema() for metadata in found]
-            if any(each.names != schemas[0].names for each in schemas):
-                raise RuntimeError(f"{self.path}: shards with different columns")
-            columns = declared_columns(schemas[0]) if schemas else []
-            content = {
-                **{"metrics": metrics_of(schemas[0]) if schemas else {}},
-                **{"columns": described_columns({None: columns})},
-                **manifest,
-                "schema": SCHEMA_VERSION,
-                "rows": sum(rows),
-                "shards": [described(shard, n) for shard, n in zip(shards, rows, strict=True)],
-            }
+            content = completed(manifest, shards)
             write_json(self.path / MANIFEST, content, before=self._check)
         self._remove_replaced()
         # What a job that had lost the cell wrote meanwhile. From here on such a job sees the

@@ -1,4 +1,4 @@
-"""Heatmaps kept beside the rows, with the photos they belong to."""
+"""Heatmaps kept beside the rows, with the photos that they explain."""
 
 import math
 import zipfile
@@ -43,8 +43,8 @@ class Heatmaps:
         max(2^-11 |value|, 2^-25 m) of the original, up to the rounding of float32; zero, m, NaN
         and infinity are kept, and saving it again changes nothing more.
         """
-        reference, reference_scale = _packed(self.reference)
-        new, new_scale = _packed(self.new)
+        reference, reference_scale = _scaled(self.reference)
+        new, new_scale = _scaled(self.new)
         np.savez(
             file,
             allow_pickle=False,
@@ -66,8 +66,8 @@ class Heatmaps:
             return cls(
                 image_id=tuple(stored["image_id"].tolist()),
                 rmse=stored["rmse"],
-                reference=_unpacked(stored["reference"], stored["reference_scale"]),
-                new=_unpacked(stored["new"], stored["new_scale"]),
+                reference=_restored(stored["reference"], stored["reference_scale"]),
+                new=_restored(stored["new"], stored["new_scale"]),
                 photo=stored["photo"],
                 photo_new=stored["photo_new"],
             )
@@ -134,7 +134,7 @@ def worst_of(files: Sequence[Path], count: int) -> Heatmaps | None:
     return best
 
 
-def _packed(
+def _scaled(
     maps: Float32[ndarray, "n k h w"],
 ) -> tuple[Float16[ndarray, "n k h w"], Float64[ndarray, "n k"]]:
     """Heatmaps in units of their largest finite absolute value, and that value (1 if it is 0)."""
@@ -143,8 +143,8 @@ def _packed(
     return (maps / scale[..., None, None]).astype(np.float16), scale.astype(np.float64)
 
 
-def _unpacked(
-    packed: Float16[ndarray, "n k h w"], scale: Float64[ndarray, "n k"]
+def _restored(
+    scaled: Float16[ndarray, "n k h w"], scale: Float64[ndarray, "n k"]
 ) -> Float32[ndarray, "n k h w"]:
     # The scale is a float32 kept in float64, so that nothing is lost by going back.
-    return packed.astype(np.float32) * scale.astype(np.float32)[..., None, None]
+    return scaled.astype(np.float32) * scale.astype(np.float32)[..., None, None]

@@ -5,11 +5,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
+
+import pyarrow.parquet as pq
 
 from xai_sweep import __version__
 from xai_sweep.core.columns import Column
-from xai_sweep.store.schema import CONSTANT
+from xai_sweep.store.schema import CONSTANT, SCHEMA_VERSION, declared_columns, metrics_of
+from xai_sweep.store.shards import described
 
 LIBRARIES = ("torch", "torchvision", "pytorch-lightning", "timm", "captum", "numpy", "pillow")
 
@@ -71,6 +75,31 @@ def manifest(
         "seconds": round(seconds, 3),
         "findings": dict(findings or {}),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def completed(content: Mapping[str, object], shards: Sequence[Path]) -> dict[str, object]:
+    """A manifest with what the shards of the cell add to it.
+
+    `schema`, `rows` and `shards` (name, rows, bytes, sha256 of each) are added, and `metrics` and
+    `columns` as the shards have them, unless the manifest has its own.
+
+    Raises:
+        RuntimeError: the shards do not all have the same columns.
+    """
+    found = [pq.read_metadata(shard) for shard in shards]
+    rows = [metadata.num_rows for metadata in found]
+    schemas = [metadata.schema.to_arrow_schema() for metadata in found]
+    if any(each.names != schemas[0].names for each in schemas):
+        raise RuntimeError(f"{shards[0].parent}: shards with different columns")
+    columns = declared_columns(schemas[0]) if schemas else []
+    return {
+        **{"metrics": metrics_of(schemas[0]) if schemas else {}},
+        **{"columns": described_columns({None: columns})},
+        **content,
+        "schema": SCHEMA_VERSION,
+        "rows": sum(rows),
+        "shards": [described(shard, n) for shard, n in zip(shards, rows, strict=True)],
     }
 
 

@@ -1,4 +1,4 @@
-"""Which process on which machine; read from Linux' own files, and empty elsewhere."""
+"""Identifies processes and machines by files of Linux; empty elsewhere."""
 
 import os
 import platform
@@ -8,7 +8,7 @@ from pathlib import Path
 
 @cache
 def machine() -> str:
-    """Host, boot and process namespace, within which a pid means something; empty if not known."""
+    """Host, boot and process namespace, in which a pid is unique; empty if not known."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         namespace = Path("/proc/self/ns/pid").readlink()
@@ -18,12 +18,12 @@ def machine() -> str:
 
 
 def started(pid: int) -> int | None:
-    """When a process was started, in the kernel's count; None if it is not running.
+    """When a process was started, in clock ticks; None if it is not running.
 
-    A pid is given out again, but not with the same start.
+    A pid is reused, but not with the same start time.
     """
     try:
-        # The name of the program, in brackets, may hold anything.
+        # The name of the program, in brackets, may contain anything.
         words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return None

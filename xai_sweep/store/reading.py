@@ -72,7 +72,7 @@ def load(
         try:
             return _read(sources, columns, filters)
         except (InputError, OSError):
-            # Shards may have been merged or completed between the list and the reading.
+            # Shards may have been merged or replaced between listing and reading.
             if [source for each in paths for source in _sources(each, unfinished)] == sources:
                 raise
 
@@ -156,7 +156,7 @@ class _Source:
 
     Attributes:
         path: the file.
-        fields: its columns beyond the spine; None if only the file itself can tell.
+        fields: its columns beyond the spine; None if they have to be read from the file.
         known: columns that have one value in all of its rows.
     """
 
@@ -176,7 +176,7 @@ class _Source:
             raise _damaged(self.path, _RECOMPUTE) from None
 
     def fragment(self, layout: ds.ParquetFileFormat) -> ds.Fragment:
-        """It, and what a filter can know of it without opening it."""
+        """The file for pyarrow, with what a filter can know without opening it."""
         facts = [pc.field(name) == value for name, value in self.known]
         partition = functools.reduce(operator.and_, facts) if facts else None
         return layout.make_fragment(str(self.path), _DISK, partition_expression=partition)

@@ -1,8 +1,9 @@
 """The columns of a row.
 
-The spine stands here and is the same in every cell: what a row is about, what the model said, and
-whether it failed. The columns behind it are declared by the metrics and explainers that compute
-them (`xai_sweep.core.columns.Column`), and a cell holds only those that were computed.
+The spine is defined here and is the same in every cell: what a row is about, what the model
+predicted, and whether the image failed. The columns behind it are declared by the metrics and
+explainers that compute them (`xai_sweep.core.columns.Column`), and a cell holds only those that
+were computed.
 """
 
 import json

@@ -1,6 +1,6 @@
 """The curves of a group: compute what is missing, publish each complete curve."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,11 +89,17 @@ class _GroupRun:
         wanted = {cell.folder: part.metrics for part in self.parts for cell in part.cells}
         return turns(self.store, wanted, cfg.lease_seconds, cfg.force, CELLS_AT_ONCE)
 
-    def _in(self, portion: Sequence[str]) -> Iterator[RequestedCurve]:
+    def _in(self, portion: Sequence[str]) -> list[RequestedCurve]:
+        """What of a portion is unfinished, now that no other job computes it."""
+        found: list[RequestedCurve] = []
         for part in self.parts:
             cells = [cell for cell in part.cells if cell.folder in portion]
             if cells and not self.log.has(part):
-                yield part.only(cells)
+                with self.log.curves(part):
+                    # Another job may have completed a cell with other metrics meanwhile.
+                    force = self.group.cfg.force
+                    found += _unfinished(part.only(cells), self.store, force=force)
+        return found
 
     def _pass(self, parts: Sequence[RequestedCurve]) -> None:
         """Compute cells in one pass over the images; publish the curves that are then complete."""

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
@@ -53,7 +53,7 @@ class Job:
         )
 
 
-def _options(hydra: HydraConf) -> Overrides:
+def _options(hydra: Any) -> Overrides:
     name = hydra.job.config_name
     own = [each.path for each in hydra.runtime.config_sources if each.provider == "command-line"]
     return (

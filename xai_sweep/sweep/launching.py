@@ -1,4 +1,4 @@
-"""Jobs in other processes and on SLURM: refuse what cannot work, wait for all, say what failed.
+"""Jobs in other processes and on SLURM: refuse what cannot work, wait for all, list what failed.
 
 Imports neither torch nor Lightning nor, before there is something to submit, submitit.
 """
@@ -24,26 +24,26 @@ from xai_sweep.core.errors import InputError
 if TYPE_CHECKING:
     import submitit
 
-# Entries of other packages, which ours build upon, and the extra that brings them.
+# Entries of other packages that ours build upon, and the extra that installs each.
 EXTRAS = {"joblib": "joblib", "submitit_slurm": "slurm", "submitit_local": "slurm"}
-# Threads for the cores that a job was given. Since SLURM 22.05 `srun` does not take over their
-# number from the batch job.
+# As many threads as the job has cores. Since SLURM 22.05 `srun` does not inherit their number from
+# the batch job.
 _SETUP = (
     'export OMP_NUM_THREADS="${SLURM_CPUS_PER_TASK:-1}"',
     'export SRUN_CPUS_PER_TASK="${SLURM_CPUS_PER_TASK:-1}"',
 )
-# Seconds between looks at the queue, at first and at most.
+# Seconds between two queries of the queue, at first and at most.
 _SOON, _LATE = 2.0, 60.0
-# A job may leave the queue before its result is seen on another machine.
+# Seconds in which the result of a job that has left the queue may still appear on this machine.
 _GRACE = 20.0
 
 
 class JobDiedError(HydraException):
-    """A job left no result; what it has written down stays."""
+    """A job left no result; the rows it has written stay."""
 
 
 def needs(extra: str) -> str:
-    """What to say where the plugin of an extra is missing."""
+    """The error message where the plugin of an extra is not installed."""
     return f"needs an extra that is not installed: pip install 'xai_sweep[{extra}]'"
 
 
@@ -55,9 +55,9 @@ def with_multirun(words: list[str]) -> list[str]:
 
 
 def check_slurm(partition: str | None, jobs: int, tasks: int = 1) -> None:
-    """Find out before anything is submitted whether SLURM can take the jobs.
+    """Check before anything is submitted that SLURM can take the jobs.
 
-    Also says if SLURM keeps no accounts, for then nobody knows why a job died.
+    Warns if SLURM keeps no accounts: then only a job's log knows why it died.
 
     Args:
         partition: one, or several with commas; None for the default.
@@ -69,10 +69,8 @@ def check_slurm(partition: str | None, jobs: int, tasks: int = 1) -> None:
     """
     launcher = "hydra/launcher"
     if shutil.which("sbatch") is None or shutil.which("srun") is None:
-        allowed = (
-            "sbatch and srun are not found on PATH; call from a machine that submits to a cluster"
-        )
-        raise InputError(launcher, "slurm", f"{allowed}, or choose {launcher}=local")
+        allowed = f"submit from a machine of the cluster, or choose {launcher}=local"
+        raise InputError(launcher, "slurm", f"sbatch and srun are not found on PATH; {allowed}")
     if tasks != 1:
         allowed = "must be 1, on one node; with trainer=devices a job starts a process per device"
         raise InputError("hydra.launcher.tasks_per_node", tasks, allowed)
@@ -87,7 +85,7 @@ def check_slurm(partition: str | None, jobs: int, tasks: int = 1) -> None:
             raise InputError("hydra.launcher.partition", name, allowed)
     found = re.search(r"^MaxArraySize\s*=\s*(\d+)", config, re.MULTILINE)
     if found and jobs > int(found[1]):
-        allowed = f"{jobs} jobs are more than an array may have here (MaxArraySize {found[1]})"
+        allowed = f"{jobs} jobs are more than an array may have (MaxArraySize {found[1]})"
         raise InputError(
             launcher,
             "slurm",
@@ -95,14 +93,14 @@ def check_slurm(partition: str | None, jobs: int, tasks: int = 1) -> None:
         )
     if not has_accounts():
         print(
-            "warning: this SLURM keeps no accounts (sacct): a job that is no longer in the queue "
-            "and left no result counts as dead, and only its log says why",
+            "warning: this SLURM keeps no accounts (sacct): a job that has left the queue without "
+            "a result counts as dead, and only its log says why",
             file=sys.stderr,
         )
 
 
 def has_accounts() -> bool:
-    """Whether SLURM can say how a job ended."""
+    """Whether SLURM keeps records of how jobs ended."""
     try:
         _answer("sacct", "--allocations", "--noheader", "--format=JobID", "--starttime=now")
     except RuntimeError:
@@ -111,7 +109,7 @@ def has_accounts() -> bool:
 
 
 def executor(cluster: str, params: Mapping[str, Any]) -> "submitit.AutoExecutor":
-    """What submits jobs to a cluster, with the parameters of a launcher of Hydra's plugin."""
+    """An executor that submits jobs, with the parameters of a launcher of Hydra's plugin."""
     import submitit
     from hydra_plugins.hydra_submitit_launcher.config import BaseQueueConf
 
@@ -135,7 +133,7 @@ def run_here(
     overrides: Sequence[Sequence[str]],
     first: int,
 ) -> list[JobReturn]:
-    """Run jobs on this machine, as many at the same time as it has cores."""
+    """Run jobs on this machine, at most as many at once as it has cores."""
     jobs: list[submitit.Job[JobReturn]] = []
     for arguments in _arguments(overrides, first):
         while sum(not job.done() for job in jobs) >= (os.cpu_count() or 1):
@@ -152,10 +150,10 @@ def run_on_slurm(
     overrides: Sequence[Sequence[str]],
     first: int,
 ) -> list[JobReturn]:
-    """Submit jobs as one array, and wait until none of them can give a result any more.
+    """Submit jobs as one array, and wait until all are over.
 
-    A job is over when its result is there, or when it has left the queue without one. Accounts
-    (sacct), by which submitit tells dead jobs, are not needed; without them it waits for ever.
+    A job is over when its result exists, or when it has left the queue without one. This needs no
+    accounts (sacct), without which submitit itself would wait for a dead job for ever.
 
     Raises:
         InputError: SLURM refuses the jobs.
@@ -164,7 +162,7 @@ def run_on_slurm(
 
     arguments = zip(*_arguments(overrides, first), strict=True)
     try:
-        with redirect_stderr(StringIO()):  # on which submitit prints what it raises
+        with redirect_stderr(StringIO()):  # submitit prints there what it raises
             jobs: list[submitit.Job[JobReturn]] = executor.map_array(launcher, *arguments)
     except (FailedJobError, FailedSubmissionError) as error:
         reasons = [line for line in str(error).splitlines() if "error:" in line]
@@ -182,7 +180,7 @@ def run_on_slurm(
 
 
 def _arguments(overrides: Sequence[Sequence[str]], first: int) -> list[tuple[Any, ...]]:
-    """What each job is called with, as Hydra's plugin would."""
+    """The arguments of each job, as Hydra's plugin passes them."""
     return [
         (list(words), "hydra.sweep.dir", index, f"job_id_for_{index}", Singleton.get_state())
         for index, words in enumerate(overrides, first)
@@ -209,14 +207,14 @@ def _wait(jobs: "Sequence[submitit.Job[JobReturn]]") -> None:
 
 def _has_result(job: "submitit.Job[JobReturn]") -> bool:
     folder = job.paths.folder
-    # Makes a network file system look again.
+    # So that a network file system refreshes its listing.
     if folder.exists():
         os.utime(folder)
     return bool(job.paths.result_pickle.exists())
 
 
 def _queue() -> set[str] | None:
-    """This user's jobs that wait or run; None if SLURM does not answer now."""
+    """This user's jobs that wait or run; None if SLURM does not answer at the moment."""
     try:
         answer = _answer(
             "squeue", f"--user={os.getuid()}", "--array", "--noheader", "--format=%F_%K"
@@ -227,7 +225,7 @@ def _queue() -> set[str] | None:
 
 
 def _ending(job_id: str) -> str:
-    """How SLURM says that a job ended."""
+    """How a job ended, as SLURM has recorded it."""
     try:
         states = _answer(
             "sacct", "--allocations", "--noheader", "--parsable2", "--format=State", "-j", job_id
@@ -238,7 +236,7 @@ def _ending(job_id: str) -> str:
 
 
 def _returned(job: "submitit.Job[JobReturn]", ending: str) -> JobReturn:
-    """What a job that is over returned, or why it returned nothing."""
+    """The result of a job that is over, or the reason why there is none."""
     from submitit.core.utils import FailedJobError, UncompletedJobError
 
     if job.paths.result_pickle.exists():
@@ -258,10 +256,10 @@ def _returned(job: "submitit.Job[JobReturn]", ending: str) -> JobReturn:
 
 
 def _answer(*command: str) -> str:
-    """What a command of SLURM prints.
+    """The output of a SLURM command.
 
     Raises:
-        RuntimeError: it fails, with its reason; or it is not there.
+        RuntimeError: it fails, with its reason; or it is not installed.
     """
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)

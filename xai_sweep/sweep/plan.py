@@ -13,6 +13,7 @@ from xai_sweep.config.cells import Cell
 from xai_sweep.config.keys import check
 from xai_sweep.config.points import Composer, Overrides, Point, composer_of
 from xai_sweep.store.plans import Planned, write_plan
+from xai_sweep.store.store import Store
 
 if TYPE_CHECKING:
     from xai_sweep.sweep.requests import Nodes, RequestedCurve
@@ -77,6 +78,9 @@ def plan_points(composer: Composer, points: Iterable[Overrides]) -> dict[Overrid
 
     Returns:
         How many cells each point has.
+
+    Raises:
+        InputError: a results folder cannot be written, or is of another schema version.
     """
     counts: dict[Overrides, int] = {}
     found: dict[Path, list[Planned]] = {}
@@ -87,7 +91,7 @@ def plan_points(composer: Composer, points: Iterable[Overrides]) -> dict[Overrid
             counts[words] = len(cells)
             found.setdefault(Path(point.cfg.results), []).extend(cells)
     for results, cells in found.items():
-        write_plan(results, distinct(cells))
+        write_plan(Store(results).root, distinct(cells))
     return counts
 
 

@@ -81,14 +81,14 @@ def in_processes(
     on_term = signal.signal(signal.SIGTERM, _interrupt)
     try:
         for index in range(world):
-            ours, theirs = context.Pipe()
             process = Process(index, world)
-            child: BaseProcess = context.Process(
+            ours, theirs = context.Pipe()
+            new = context.Process(
                 target=_main, args=(theirs, process, work, arguments), name=f"process {index}"
             )
-            child.start()
+            new.start()
             theirs.close()  # so that ours ends when the process does
-            started[ours] = process, child
+            started[ours] = process, new
         busy = set(started)
         while busy:
             for pipe in wait(list(busy)):

@@ -28,7 +28,7 @@ def valid_region(
 
 
 def there_and_back_region(motion: Motion, ones: Float[Tensor, "b 1 h w"]) -> Bool[Tensor, "b h w"]:
-    """The pixels that come home unfilled when an image is moved and moved back."""
+    """The pixels that hold no fill after an image is moved and moved back."""
     if isinstance(motion, Still):
         return ones[:, 0].bool()
     return unfilled(motion.move_back(unfilled(motion.move(ones)).to(ones)[:, None]))

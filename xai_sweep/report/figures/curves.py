@@ -23,7 +23,7 @@ _THERE_AND_BACK = "there and back"
 # They have the unit of the heatmaps, so panels of different explainers have scales of their own.
 _IN_UNITS_OF_HEATMAPS = ("rmse", "euclidean")
 _FROM_ZERO = (*_IN_UNITS_OF_HEATMAPS, "nrmse")
-# What a title says only where panels differ in it.
+# A title shows these only where panels differ in them.
 _SETTINGS = ("seed", "target", "region", "region_of", "draws", "question")
 
 
@@ -32,7 +32,7 @@ def plot_curves(
 ) -> Figure:
     """Plot a metric against the magnitude.
 
-    There is a panel per question, and its title says in what questions differ. A line is the mean
+    There is a panel per question, and its title shows in what questions differ. A line is the mean
     over images of one rank, its band the 95 % interval of 1,000 bootstrap resamples of the images,
     the same in every call. Draws of an image are averaged first. Control methods are grey and come
     last. With `rmse` a dashed line is the mean of `rmse_there_and_back`, if that was computed.

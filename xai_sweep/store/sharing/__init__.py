@@ -1,1 +1,1 @@
-"""Several jobs, one results folder: who computes which cell."""
+"""Several jobs on one results folder: which job computes which cell."""

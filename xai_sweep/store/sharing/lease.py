@@ -3,7 +3,7 @@
 A lease is a file `_lease-<generation>.json`, created exclusively; the newest generation holds the
 cell. Its owner refreshes the file, so that its time of modification is a heartbeat by the file
 server's own clock. A lease whose owner is dead or silent is taken over by creating the next
-generation. An owner that was only asleep finds that out before it gives a shard its name.
+generation. An owner that was only suspended notices this before it gives a shard its name.
 """
 
 import errno
@@ -29,7 +29,7 @@ from xai_sweep.store.sharing.lease_file import (
 
 # Rewritten in place at a constant length, so that a reader finds one version or the other.
 _BYTES = 1024
-# Heartbeats within the time after which a silent owner counts as dead.
+# Heartbeats in the time after which a silent owner counts as dead.
 _BEATS = 6
 _NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
@@ -40,14 +40,14 @@ class LeaseLostError(RuntimeError):
 
 @dataclass
 class Lease:
-    """A lease that this process has.
+    """A lease that this process holds.
 
     Attributes:
         path: its file.
         owner: its random name, which is also part of the names of the shards written under it.
         expires: seconds without a heartbeat after which it is dead.
-        images: images computed under it, for whoever asks how the job gets on.
-        there: images whose rows were there before.
+        images: images computed under it, so that the job's progress can be seen.
+        there: images whose rows existed before.
     """
 
     path: Path
@@ -77,24 +77,24 @@ class Lease:
         return False
 
     def beat(self) -> None:
-        """Refresh the file, if it is still there."""
+        """Refresh the file, if it still exists."""
         with suppress(FileNotFoundError):
             try:
                 with self.path.open("r+b", buffering=0) as file:
                     file.write(self.content())
             except FileNotFoundError:
                 raise
-            except OSError:  # a full disk may refuse even this; the time alone needs no room
+            except OSError:  # a full disk may refuse even this; setting the time needs no space
                 with suppress(OSError):
                     os.utime(self.path)
 
     def release(self) -> None:
-        """Give the cell up."""
+        """Remove the lease."""
         if not self.is_lost():
             self.path.unlink(missing_ok=True)
 
     def content(self) -> bytes:
-        """What stands in the file."""
+        """The content of the file."""
         text = json.dumps(
             {
                 "owner": self.owner,
@@ -116,11 +116,11 @@ def acquire(folder: Path, seconds: float) -> Lease | Holder:
     """Take a cell, if it is free or its owner is dead.
 
     Args:
-        folder: the cell's folder, made if it is not there.
-        seconds: without a heartbeat for so long the new lease will count as dead.
+        folder: the cell's folder, made if it does not exist.
+        seconds: the new lease counts as dead after so long without a heartbeat.
 
     Returns:
-        The lease, or whoever has it.
+        The lease, or the holder of the existing one.
 
     Raises:
         OSError: the folder cannot be written.
@@ -136,8 +136,8 @@ def acquire(folder: Path, seconds: float) -> Lease | Holder:
             generation = current.generation + 1 if current else 1
             lease = Lease(folder / f"_lease-{generation:05d}.json", owner, seconds)
             if not _create(path, lease.path):
-                continue  # another was faster
-        if lease.is_lost():  # the folder's list was old, and there is a newer generation
+                continue  # another process was faster
+        if lease.is_lost():  # the directory listing was stale, and there is a newer generation
             lease.path.unlink(missing_ok=True)
             continue
         _tidy(folder, generation, now - seconds)
@@ -164,7 +164,7 @@ class Leases:
             self.release(lease)
 
     def acquire(self, folder: Path) -> Lease | Holder:
-        """See `acquire`."""
+        """Take a cell, see the function `acquire`."""
         lease = acquire(folder, self.seconds)
         if isinstance(lease, Lease):
             self._held.append(lease)
@@ -174,7 +174,7 @@ class Leases:
         return lease
 
     def release(self, lease: Lease) -> None:
-        """Give a cell up."""
+        """Give a cell back."""
         self._held.remove(lease)
         lease.release()
 
@@ -196,13 +196,13 @@ def _tidy(folder: Path, generation: int, before: float) -> None:
 
 
 def _create(source: Path, path: Path) -> bool:
-    """Give the draft a second name, unless that name is taken."""
+    """Link the draft to a second name, unless that name is taken."""
     try:
         os.link(source, path)
     except FileExistsError:
-        # An answer that NFS lost makes it ask again, and find its own success.
+        # If NFS loses an answer, the request is repeated and meets its own success.
         return source.stat().st_nlink == 2 and path.exists() and source.samefile(path)
-    except FileNotFoundError:  # asleep for so long that the draft was tidied away
+    except FileNotFoundError:  # suspended for so long that the draft was removed
         return False
     except OSError as error:
         if error.errno not in _NO_HARD_LINKS:

@@ -1,4 +1,4 @@
-"""Lease files: what they say, and what time it is for whoever keeps them."""
+"""Lease files: what they hold, and the time on the file server."""
 
 import json
 import os
@@ -14,13 +14,13 @@ from xai_sweep.store.process import machine, started
 
 LEASES = "_lease-*.json"
 DRAFTS = "_lease-*.draft"
-# Without a heartbeat for so long an owner counts as dead, if nobody says otherwise.
+# An owner counts as dead after so many seconds without a heartbeat, unless configured otherwise.
 SILENT_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
 class Holder:
-    """What a lease file says.
+    """The content of a lease file.
 
     Attributes:
         path: the file.
@@ -29,8 +29,8 @@ class Holder:
         machine: host, boot and process namespace in which `pid` means something; may be empty.
         started: when that process was started, in the kernel's count; None if not known.
         expires: seconds without a heartbeat after which it is dead; None if not known.
-        images, there, seconds: images computed under it, images that were there before, and how
-            long it is held.
+        images, there, seconds: images computed under it, images that existed before, and how
+            long it has been held.
         heartbeat: when the file was last refreshed, by the file server's clock.
     """
 
@@ -49,12 +49,12 @@ class Holder:
 
     @property
     def generation(self) -> int:
-        """Counts how often the cell changed hands."""
+        """How many leases the cell has had."""
         return generation_of(self.path)
 
     @property
     def who(self) -> str:
-        """For a person to read."""
+        """The job, for a message."""
         return f"pid {self.pid} on {self.host}" + (f" (SLURM job {self.job})" if self.job else "")
 
     def is_dead(self, now: float, seconds: float) -> bool:
@@ -62,7 +62,7 @@ class Holder:
 
         Args:
             now: the file server's time, see `server_time`.
-            seconds: silence that means death, if the lease itself does not say.
+            seconds: silence that means death, if the lease itself has no limit.
         """
         if self.machine and self.machine == machine() and started(self.pid) != self.started:
             return True
@@ -81,10 +81,7 @@ def holder(folder: Path) -> Holder | None:
 
 
 def server_time(folder: Path) -> float:
-    """What time it is for the file system on which a folder lies.
-
-    Where nothing can be written it is this host's time.
-    """
+    """The time of the file system that a folder is on; this host's time if it is read-only."""
     try:
         with draft(folder, b"") as (_, now):
             return now
@@ -93,7 +90,7 @@ def server_time(folder: Path) -> float:
 
 
 def _read(path: Path) -> Holder:
-    """What a lease file says.
+    """The content of a lease file.
 
     Raises:
         FileNotFoundError: it is gone.
@@ -111,7 +108,7 @@ def _read(path: Path) -> Holder:
 
 
 def _opened(path: Path) -> tuple[float, bytes]:
-    """Time of modification and content; on NFS only a file opened anew shows the present ones."""
+    """Time of modification and content; NFS shows the current ones only to a newly opened file."""
     with path.open("rb") as file:
         return os.fstat(file.fileno()).st_mtime, file.read()
 

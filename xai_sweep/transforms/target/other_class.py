@@ -22,13 +22,13 @@ class OtherClass(Transform):
     The classes of the clean image are counted from a row's own: rank 1 is that class itself, rank
     2 the next best after it, and so on. A heatmap that says why *this* class was predicted must
     change. The paper draws the other class at random; here it is the magnitude, so that close
-    rivals and unlikely classes can be told apart.
+    rivals and unlikely classes can be compared.
 
     Source: Sixt et al. 2020, "When explanations lie", arXiv:1912.09818, the random logit test.
     """
 
     parameter: ClassVar[Parameter] = Parameter(
-        "rank", "classes from the row's own", neutral=1, minimum=1, is_whole=True
+        "rank", "class, counted from the row's own", neutral=1, minimum=1, is_whole=True
     )
 
     @override
@@ -56,8 +56,8 @@ def _counted(subject: Subject, case: Case, rank: int) -> Int64[Tensor, " k"]:
     most = len(ordered) - int(own.max())
     if rank > most:
         allowed = (
-            f"must be at most {most}: the network has {len(ordered)} classes, and rows of classes "
-            f"down to number {int(own.max()) + 1} of them are counted from there"
+            f"must be at most {most}: the network has {len(ordered)} classes, and one of the "
+            f"explained classes is number {int(own.max()) + 1} of them by probability"
         )
         raise InputError("transform.rank", rank, allowed)
     return ordered[own + rank - 1]

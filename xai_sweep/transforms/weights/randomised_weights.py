@@ -55,7 +55,7 @@ class RandomisedWeights(Transform):
             layer's values is not: heatmaps keep a size at which stabilisers and rounding do not
             matter. ``permute``: its own values in another order. ``reinitialise``: as the
             module's ``reset_parameters`` initialises it, for modules with such a method, as in an
-            untrained network; many such layers in a row shrink or blow up what passes through.
+            untrained network; over many such layers activations shrink or grow by powers of ten.
         batchnorm: what becomes of the running statistics of a batchnorm that is randomised. Its
             weight and bias are parameters like others. ``reset``: mean 0 and variance 1, as in an
             untrained network. ``keep``: the trained ones.

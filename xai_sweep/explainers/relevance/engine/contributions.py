@@ -39,20 +39,29 @@ class Contributions:
         return sums + self.layer.along_channels(self.bias, sums.dim())
 
     def positive(self) -> "Contributions":
-        """``max(0, z_jk)``, for contributions that are single products."""
-        ((a, w),) = self.products
+        """``max(0, z_jk)``.
+
+        Raises:
+            ValueError: the contributions are sums, whose signs the factors do not give.
+        """
+        a, w = self._factors()
         same = (a.clamp(min=0), w.clamp(min=0)), (a.clamp(max=0), w.clamp(max=0))
         return replace(
             self, products=same, bias=None if self.bias is None else self.bias.clamp(min=0)
         )
 
     def negative(self) -> "Contributions":
-        """``min(0, z_jk)``, for contributions that are single products."""
-        ((a, w),) = self.products
+        """``min(0, z_jk)``; raises as `positive`."""
+        a, w = self._factors()
         opposite = (a.clamp(min=0), w.clamp(max=0)), (a.clamp(max=0), w.clamp(min=0))
         return replace(
             self, products=opposite, bias=None if self.bias is None else self.bias.clamp(max=0)
         )
+
+    def _factors(self) -> tuple[Tensor, Tensor]:
+        if len(self.products) > 1:
+            raise ValueError("the signs of contributions are known for one product only, not a sum")
+        return self.products[0]
 
     def __add__(self, other: "Contributions") -> "Contributions":
         bias = self.bias if other.bias is None else other.bias

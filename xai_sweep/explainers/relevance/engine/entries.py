@@ -66,7 +66,7 @@ def _entry(key: str, entry: Any) -> Entry:
 def _rule(key: str, entry: Mapping[str, Any]) -> Rule:
     given = entry["rule"]
     known = rules()
-    if not isinstance(given, Rule) and given not in known:
+    if not isinstance(given, Rule) and str(given) not in known:
         raise InputError(f"{key}.rule", given, f"must be one of {', '.join(known)}")
     parameters = [] if isinstance(given, Rule) else [*fields(known[given])]
     names = [parameter.name for parameter in parameters]
@@ -93,7 +93,7 @@ def _rule(key: str, entry: Mapping[str, Any]) -> Rule:
 def _ops(key: str, given: Any) -> tuple[str, ...] | None:
     if given is None:
         return None
-    ops = (given,) if isinstance(given, str) else tuple(given)
+    ops = tuple(given) if isinstance(given, list | tuple) else (given,)
     if not ops or not all(op in OPS for op in ops):
         raise InputError(f"{key}.op", given, f"must be one or a list of {', '.join(OPS)}")
     return ops
