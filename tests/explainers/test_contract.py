@@ -1,8 +1,10 @@
 """What every explainer promises: the suite runs over every yaml of the group."""
 
 import copy
+import gc
 import json
 import pickle
+import weakref
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
@@ -255,6 +257,19 @@ def test_preparing_is_harmless(
     assert torch.equal(before, torch.get_rng_state())
     assert json.loads(json.dumps(findings)) == findings
     assert findings == explainer.prepare(Classifier(module), images[:2])
+
+
+def test_what_is_remembered_is_forgotten_with_the_network(
+    explainer: Explainer, images: torch.Tensor
+) -> None:
+    if isinstance(explainer, FitsFirst):
+        explainer = explainer.explainer.fit(known("plain"), [images])
+    module = copy.deepcopy(known("plain").module)
+    gone = weakref.ref(module)
+    explainer.explain(Classifier(module), images, TARGETS, SEEDS)
+    del module
+    gc.collect()
+    assert gone() is None
 
 
 def test_explainers_are_values(explainer: Explainer, images: torch.Tensor) -> None:

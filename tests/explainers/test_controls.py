@@ -76,4 +76,4 @@ def test_a_job_of_controls(tmp_path: Path) -> None:
     constant = rows[rows["explainer"] == "constant"]
     assert constant["spearman"].isna().all()
     assert (constant["rmse"] < 1e-6).all()
-    assert (rows[rows["explainer"] == "random"]["rmse_sampling"] > 1).all()
+    assert (rows[rows["explainer"] == "random"]["rmse_second_draw"] > 1).all()

@@ -25,8 +25,8 @@ class Memory:
 
         Args:
             captured: the network.
-            key: tells several things for the same network apart; always the same for one ``make``.
-            make: makes it.
+            key: distinguishes several things that are made for the same network.
+            make: makes it; the result must depend on the network, the key and the explainer alone.
         """
         versions = captured.versions()
         if captured not in self._made or self._made[captured][0] != versions:

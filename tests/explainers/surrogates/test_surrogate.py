@@ -82,8 +82,8 @@ def test_the_standard_error_is_the_spread_over_draws(design: str) -> None:
         clusters(design, [count]),
     )
     spread = found.coefficients[:, 0].std(dim=0)
-    told = found.stderr[:, 0].square().mean(dim=0).sqrt()
-    # The orthogonal design is better than its errors tell: nothing is said too small.
-    assert (told > 0.85 * spread).all()
+    estimated = found.stderr[:, 0].square().mean(dim=0).sqrt()
+    # The orthogonal design is better than its errors say: none is estimated too small.
+    assert (estimated > 0.85 * spread).all()
     if design != "orthogonal":
-        assert (told < 1.15 * spread).all()
+        assert (estimated < 1.15 * spread).all()

@@ -113,7 +113,10 @@ class BLRP(Explainer):
     def prepare(
         self, classifier: Classifier, images: Float[Tensor, "b c h w"]
     ) -> Mapping[str, Any]:
-        """See `LRP.prepare`; ``dropout`` is the rate of every layer that drops, by its path.
+        """Do what `LRP.prepare` does for every network, and look for the dropout.
+
+        Returns:
+            As `LRP.prepare`, and ``dropout``, the rate of every layer that drops, by its path.
 
         Raises:
             InputError: there is no dropout to draw, or a member's file does not fit the network.
