@@ -1,6 +1,6 @@
 """The contract of metrics, over every yaml of the group."""
 
-from importlib.util import module_from_spec, spec_from_file_location
+import runpy
 from pathlib import Path
 
 import pytest
@@ -8,6 +8,8 @@ from metrics.catalogue import METRICS, NAMES
 from metrics.contract import MetricContract
 
 from xai_sweep.metrics import Metric
+
+TEMPLATE = Path(__file__).parents[2] / "examples" / "plugin" / "my_package"
 
 
 class TestCatalogue(MetricContract):
@@ -19,15 +21,9 @@ class TestCatalogue(MetricContract):
 class TestPlugin(MetricContract):
     """The metric of the plugin's template, as a plugin's own tests would."""
 
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def metric(self) -> Metric:
-        file = Path(__file__).parents[2] / "examples" / "plugin" / "my_package" / "metrics.py"
-        spec = spec_from_file_location("plugin_metrics", file)
-        assert spec
-        assert spec.loader
-        module = module_from_spec(spec)
-        spec.loader.exec_module(module)
-        found: Metric = module.SignAgreement()
+        found: Metric = runpy.run_path(str(TEMPLATE / "metrics.py"))["SignAgreement"]()
         return found
 
 

@@ -80,3 +80,27 @@ def test_seeds_of_a_case_differ_by_purpose_draw_and_root() -> None:
     seeds = [case.seed("transform"), case.seed("transform", 1), case.seed("explainer")]
     assert len({*seeds, replace(case, root=4).seed("transform")}) == 4
     assert case.seed("transform") == case.seed("transform", 0)
+
+
+def test_what_parts_share_is_made_once_from_the_whole() -> None:
+    made: list[View] = []
+
+    def squared(one: View) -> torch.Tensor:
+        made.append(one)
+        return one.moved.square()
+
+    whole = view(Rotation(), [5.0, 10.0, 20.0])
+    found = [part.shared(squared) for part in whole.parts(2)]
+    assert torch.equal(torch.cat(found), whole.moved.square())
+    assert torch.equal(whole.parts(1)[2].shared(squared), whole.moved[2:].square())
+    assert made == [whole]
+
+
+def test_another_counterpart_of_parts_is_made_for_all_together() -> None:
+    whole = view(Rotation(), [30.0, 30.0, 30.0])
+    edge = replace(Rotation(), fill="edge")
+    parts = [part.another(edge) for part in whole.parts(1)]
+    together = whole.another(edge)
+    for index, part in enumerate(parts):
+        assert torch.equal(part.explained.heatmaps, together.explained.heatmaps[[index]])
+        assert part.cases == whole.cases[index : index + 1]

@@ -13,17 +13,12 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from xai_sweep.config.building import build, built_metrics
-from xai_sweep.config.cells import Cell
-from xai_sweep.core.columns import Column
+from xai_sweep.config.building import build
 from xai_sweep.data import ImageFile
 from xai_sweep.data.loader import ImageModule
 from xai_sweep.explainers import Explainer, Fittable
-from xai_sweep.metrics import Metric
 from xai_sweep.models import Classifier, load, sample
-from xai_sweep.store.cell_folder import CellFolder
-from xai_sweep.store.manifest import flat, manifest
-from xai_sweep.store.schema import SPINE
+from xai_sweep.store.manifest import manifest
 from xai_sweep.store.sharing.lease import Lease, LeaseLostError
 from xai_sweep.store.store import Store
 from xai_sweep.store.writer import CellWriter
@@ -32,12 +27,11 @@ from xai_sweep.study.fitting import fitted
 from xai_sweep.study.predicting import CellIndex, RowWriter, predict
 from xai_sweep.study.probe import Probe
 from xai_sweep.sweep.observing import ObservedSubject
+from xai_sweep.sweep.passes import Pass
 from xai_sweep.sweep.processes import ALONE, Process, in_processes
 from xai_sweep.sweep.progress import Progress
 from xai_sweep.sweep.requests import Group, RequestedCurve
 
-# Heatmaps are large, so fewer images share a file if all are kept.
-_SHARD_WITH_HEATMAPS = 32
 # From glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
@@ -107,7 +101,7 @@ def compute(
         force: leave no image out.
     """
     files = shared.group.files
-    pass_ = _Pass(shared, sweep, curves)
+    pass_ = Pass(shared, sweep, curves)
     folders = {index: store.cell(cell.folder) for index, (_, cell) in pass_.cells.items()}
     done = {
         index: folder.begin(pass_.entries, pass_.names, force=force)
@@ -147,76 +141,6 @@ def compute(
             writer.folder.finish(content, writer.keep_worst)
 
 
-class _Pass:
-    """One pass over the images: cells of some curves, measured by the same metrics.
-
-    Args:
-        shared: what the curves have in common.
-        sweep: the name of the multirun, or of the single run.
-        curves: the curves.
-    """
-
-    def __init__(self, shared: Shared, sweep: str, curves: Sequence[RequestedCurve]) -> None:
-        self.shared = shared
-        self.sweep = sweep
-        self.curves = curves
-        self.entries = curves[0].metrics
-        self.metrics: dict[str, Metric] = built_metrics(self.entries)
-        self.columns: dict[str | None, Sequence[Column]] = {
-            **{name: metric.columns for name, metric in self.metrics.items()},
-            None: shared.explainer.facts,
-        }
-        self.names = {column.name for column in flat(self.columns)}
-        self.cells: dict[CellIndex, tuple[RequestedCurve, Cell]] = {
-            (index, cell.magnitude): (curve, cell)
-            for index, curve in enumerate(curves)
-            for cell in curve.cells
-        }
-
-    def writers(
-        self, folders: Mapping[CellIndex, CellFolder], done: Mapping[CellIndex, frozenset[str]]
-    ) -> dict[CellIndex, CellWriter]:
-        """What takes the rows of each cell."""
-        cfg = self.shared.group.cfg
-        shard_images = cfg.shard_images
-        if cfg.keep_heatmaps == "all":
-            shard_images = min(shard_images, _SHARD_WITH_HEATMAPS)
-        return {
-            index: CellWriter(
-                folders[index],
-                done[index],
-                self._constants(curve, cell),
-                flat(self.columns),
-                metrics=self.entries,
-                shard_images=shard_images,
-                keep_worst=cfg.keep_worst if cfg.keep_heatmaps == "worst" else None,
-            )
-            for index, (curve, cell) in self.cells.items()
-        }
-
-    def _constants(self, curve: RequestedCurve, cell: Cell) -> dict[str, Any]:
-        """Every column, with its value if that is equal in all rows of the cell."""
-        question = curve.question
-        return {
-            **dict.fromkeys(column.name for column in (*SPINE, *flat(self.columns))),
-            "cell": cell.key,
-            "question": curve.curve.question,
-            "sweep": self.sweep,
-            "data": curve.curve.data,
-            "model": curve.curve.model,
-            "explainer": curve.curve.explainer,
-            "is_control": self.shared.explainer.is_control,
-            "transform": curve.curve.transform,
-            "parameter": curve.curve.parameter,
-            "magnitude": cell.magnitude,
-            "seed": question.seed,
-            "target": question.target,
-            "region": question.region,
-            "region_of": ",".join(f"{each:g}" for each in question.region_of) or "own",
-            "draws": question.draws,
-        }
-
-
 def _todo(files: Sequence[ImageFile], writers: Mapping[CellIndex, CellWriter]) -> list[ImageFile]:
     """The images that have no rows yet in one cell at least."""
     finished = frozenset.intersection(*(writer.done for writer in writers.values()))
@@ -224,7 +148,7 @@ def _todo(files: Sequence[ImageFile], writers: Mapping[CellIndex, CellWriter]) -
 
 
 def _fill(
-    pass_: _Pass,
+    pass_: Pass,
     writers: Mapping[CellIndex, CellWriter],
     process: Process = ALONE,
     after_batch: Callable[[], None] = lambda: None,
@@ -269,7 +193,7 @@ def _fill_a_part(
     done: Mapping[CellIndex, frozenset[str]],
 ) -> None:
     """What one of several processes does: its share of the images, into shards of its own."""
-    pass_ = _Pass(_load(group, store), sweep, curves)
+    pass_ = Pass(_load(group, store), sweep, curves)
     folders = {
         index: store.cell(cell.folder).every(process.world, process.index)
         for index, (_, cell) in pass_.cells.items()
