@@ -61,7 +61,9 @@ class PackingSweeper(BasicSweeper):
         (folder / STOPPED).unlink(missing_ok=True)
         points = self._recorded(before, arguments) if self.retry else self._grid(arguments)
         cells = self._plan(points)
-        packed = jobs(points, self.config.cells_per_job, lambda point: cells.get(point, 1))
+        packed = jobs(
+            points, self.config.cells_per_job, lambda point: cells.get(frozenset(point), 1)
+        )
         returns, failed = self._launch(packed)
         stopped = (folder / STOPPED).exists()
         if not stopped:
@@ -80,14 +82,16 @@ class PackingSweeper(BasicSweeper):
         points = dict.fromkeys(words for failed in before for words in failed.overrides)
         return [(*words, *arguments) for words in points]
 
-    def _plan(self, points: Sequence["Overrides"]) -> dict["Overrides", int]:
+    def _plan(self, points: Sequence["Overrides"]) -> dict[frozenset[str], int]:
         """Write down the cells of every point before anything is computed; how many each has."""
         from xai_sweep.config.points import Composer
         from xai_sweep.sweep.plan import plan_points
 
         assert self.hydra_context is not None
         assert self.config is not None
-        return plan_points(Composer(self.hydra_context.config_loader, self.config), points)
+        composer = Composer(self.hydra_context.config_loader, self.config)
+        limited = self.config.cells_per_job is not None
+        return plan_points(composer, points, counted=limited)
 
     def _launch(self, jobs: Sequence["Overrides"]) -> tuple[list[JobReturn], list["Failed"]]:
         """A job that its launcher loses is a failure like others; the rest goes on."""

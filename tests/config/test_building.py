@@ -8,7 +8,7 @@ from annotated_types import Ge
 from omegaconf import DictConfig, OmegaConf
 
 from xai_sweep.config import building
-from xai_sweep.config.building import build, deciding
+from xai_sweep.config.building import build, deciding, plain
 from xai_sweep.core.errors import InputError
 from xai_sweep.core.parameters import EXECUTION_ONLY
 from xai_sweep.metrics import RMSE, Distance, TopKIoU
@@ -80,5 +80,5 @@ def test_an_entry_of_another_kind_is_not_offered() -> None:
 
 
 def test_what_only_says_how_decides_nothing() -> None:
-    assert "batch_size" not in deciding(node(batch_size=4, count=2))
-    assert deciding(node(batch_size=4, count=2))["count"] == 2
+    values = plain(node(batch_size=4, count=2))
+    assert deciding("metric", values) == {"_target_": values["_target_"], "count": 2}

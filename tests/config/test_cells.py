@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
+from xai_sweep.config.building import plain
 from xai_sweep.config.cells import Cell, Curve, digest, make_curve, title
 from xai_sweep.config.keys import add_schema
 from xai_sweep.core.paths import CONF
@@ -28,7 +29,7 @@ def curve(
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("config", overrides=[f"explainer={explainer}", *overrides])
     return make_curve(
-        cfg,
+        plain(cfg),
         {**CHOICES, "explainer": explainer},
         parameter="angle",
         weights={"weights": weights},

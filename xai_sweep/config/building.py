@@ -64,15 +64,18 @@ def target(node: DictConfig) -> Any:
     if isinstance(root, DictConfig) and root is not node:
         # A process that was started for a part of a job has no active plugins yet.
         plugins.activate(root.get(plugins.KEY) or ())
-    path = str(node.get("_target_"))
+    return _class(str(node.get("_target_")), node._get_full_key("_target_"))
+
+
+def _class(path: str, key: str) -> Any:
     if not path.startswith(plugins.trusted()):
         allowed = f"must begin with {' or '.join(plugins.trusted())}; plugins=[...] adds others"
-        raise InputError(node._get_full_key("_target_"), path, allowed)
+        raise InputError(key, path, allowed)
     try:
         return _imported(path)
     except Exception as error:  # whatever a module of the user does
-        allowed = f"there is no such class ({type(error).__name__}: {' '.join(str(error).split())})"
-        raise InputError(node._get_full_key("_target_"), path, allowed) from error
+        why = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise InputError(key, path, f"there is no such class ({why})") from error
 
 
 @cache
@@ -81,12 +84,14 @@ def _imported(path: str) -> Any:
     return getattr(import_module(module), name)
 
 
-def deciding(node: DictConfig) -> dict[str, Any]:
-    """A node as plain values, without parameters that change no number."""
-    values = plain(node)
-    for name in execution_only(target(node)):
-        values.pop(name, None)
-    return values
+def deciding(group: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """A group's configuration, plain values, without parameters that change no number.
+
+    Raises:
+        InputError: see `target`.
+    """
+    cls = _class(str(values.get("_target_")), f"{group}._target_")
+    return {name: value for name, value in values.items() if name not in execution_only(cls)}
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:

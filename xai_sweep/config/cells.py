@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from omegaconf import DictConfig
-
 from xai_sweep.config.building import deciding
 from xai_sweep.config.entries import written
 from xai_sweep.config.keys import OF_A_CURVE, Decides, groups, values
@@ -102,7 +100,7 @@ def digest(value: Any) -> str:
 
 
 def make_curve(
-    cfg: DictConfig,
+    config: Mapping[str, Any],
     choices: Mapping[str, str],
     *,
     parameter: str,
@@ -113,19 +111,20 @@ def make_curve(
     """The curve that a configuration requests.
 
     Args:
-        cfg: the whole configuration.
+        config: the whole configuration, plain values.
         choices: the chosen entry of each group.
         parameter: name of the transform's native parameter.
         region_of: magnitudes whose regions are intersected with each one's own.
         weights: what decides the model's weights; empty if they have not been read.
         data: the fingerprint of the images; empty if they have not been read.
     """
-    nodes = {group: deciding(cfg[group]) for group in groups(*OF_A_CURVE) if group != "data"}
+    named = [group for group in groups(*OF_A_CURVE) if group != "data"]
+    nodes = {group: deciding(group, config[group]) for group in named}
     nodes["transform"].pop(parameter, None)
     names = {group: title(group, choices, node) for group, node in nodes.items()}
     identity = {
         **nodes,
-        **{key: cfg[key] for key in values(*OF_A_CURVE)},
+        **{key: config[key] for key in values(*OF_A_CURVE)},
         "region_of": list(region_of),
         "weights": dict(weights),
         "data": data,

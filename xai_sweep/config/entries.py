@@ -39,6 +39,12 @@ def _entries(where: tuple[Path, ...], group: str) -> tuple[str, ...]:
     )
 
 
+def newest_yaml() -> int:
+    """When the last of the yaml files was written, in nanoseconds."""
+    files = (file for folder in folders() for file in folder.rglob("*.yaml"))
+    return max((file.stat().st_mtime_ns for file in files), default=0)
+
+
 def inner_groups() -> tuple[str, ...]:
     """Groups inside of groups, as keys of the configuration: ``explainer.rules``."""
     return _inner_groups(folders())

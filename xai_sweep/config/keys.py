@@ -6,6 +6,7 @@ which are left out of a recorded point all follow from this declaration.
 Imports neither torch nor Lightning, so that help and input errors answer at once.
 """
 
+from collections.abc import Mapping
 from dataclasses import field, make_dataclass
 from enum import Enum
 from functools import cache
@@ -145,29 +146,37 @@ def add_schema() -> None:
     ConfigStore.instance().store(name="schema", node=Schema)
 
 
-def check(cfg: DictConfig) -> None:
+def check(cfg: DictConfig, config: Mapping[str, Any] | None = None) -> None:
     """Check every root key against its declared type.
+
+    Args:
+        cfg: a whole configuration.
+        config: the same as plain values, if they are known.
 
     Raises:
         InputError: naming the key.
     """
+    plain = OmegaConf.to_container(cfg, resolve=True) if config is None else config
+    assert isinstance(plain, Mapping)
     known = keys(*Decides)
-    for key, value in cfg.items_ex(resolve=False):
+    for key, value in plain.items():
         if key not in known:
             raise unknown_key(str(key), value, known)
     # To Hydra an empty list of metrics is a missing one.
-    if not cfg.get("metric"):
+    if plain.get("metric", MISSING) in (MISSING, {}, None):
         raise InputError("metric", "[]", "must name at least one metric, e.g. metric=[rmse,ssim]")
     for key in known:
-        if key not in cfg:
+        if plain.get(key, MISSING) == MISSING:
             raise InputError(key, "", "is needed and cannot be removed")
-    _check_several(cfg, "metric")
+    for group in groups(*Decides, entries=Entries.SEVERAL):
+        _check_several(group, plain[group])
     for key in inner_groups():
-        given = OmegaConf.select(cfg, key)
+        group, _, name = key.partition(".")
+        given = plain.get(group, {}).get(name)
         if isinstance(given, str):  # its content must be in the key of a cell, not its name
             raise InputError(key, given, f"must be given as {key.replace('.', '/')}={given}")
     for key in values(*Decides):
-        _check_value(cfg, key)
+        _check_value(key, plain[key])
 
 
 def check_sweep(cfg: DictConfig) -> None:
@@ -177,22 +186,27 @@ def check_sweep(cfg: DictConfig) -> None:
         InputError: naming the key.
     """
     for key in values(Decides.SWEEP):
-        _check_value(cfg, key)
+        value = cfg[key]
+        if OmegaConf.is_config(value):
+            # Unresolved: interpolations in `pack` belong to the points.
+            value = OmegaConf.to_container(value, resolve=False)
+        _check_value(key, value)
 
 
-def _check_several(cfg: DictConfig, group: str) -> None:
+def _check_several(group: str, entries_of: Mapping[str, Any]) -> None:
     names = entries(group)
-    for name, node in cfg[group].items():
+    for name, node in entries_of.items():
         if name not in names:
             raise unknown_key(f"{group}.{name}", node, names)
-        if not isinstance(node, DictConfig):
+        if not isinstance(node, Mapping):
             raise InputError(f"{group}.{name}", node, "must keep the keys of its yaml")
 
 
-def _check_value(cfg: DictConfig, key: str) -> None:
-    if key == "pack":  # written by the sweeper; interpolations in it belong to other points
-        return
-    value = cfg[key]
-    if OmegaConf.is_config(value):
-        value = OmegaConf.to_container(value, resolve=True)
-    checked(key, value, declared_type(key))
+def _check_value(key: str, value: Any) -> None:
+    # Points of a grid have the same values again and again.
+    if (key, type(value), str(value)) not in _fine:
+        checked(key, value, declared_type(key))
+        _fine.add((key, type(value), str(value)))
+
+
+_fine: set[tuple[str, type, str]] = set()

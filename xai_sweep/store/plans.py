@@ -64,14 +64,29 @@ class Planned:
         return cls(name, **{key: content[key] for key in known.intersection(content)})
 
 
-def write_plan(results: Path, cells: Sequence[Planned]) -> None:
-    """Write down cells that are going to be computed; the same cells again write nothing."""
+def write_plan(results: Path, cells: Sequence[Planned], name: str = "") -> None:
+    """Write down cells that are going to be computed; a plan that exists is left as it is.
+
+    Args:
+        results: the results folder.
+        cells: the cells.
+        name: of the plan; by default it follows from the cells.
+    """
     content = [asdict(cell) for cell in cells]
     digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
-    path = results / PLANS / f"{digest}.json"
+    path = _path(results, name or digest)
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, {"cells": content})
+
+
+def has_plan(results: Path, name: str) -> bool:
+    """Whether a plan of this name was written."""
+    return _path(results, name).exists()
+
+
+def _path(results: Path, name: str) -> Path:
+    return results / PLANS / f"{name}.json"
 
 
 def plan_files(results: Path) -> dict[Path, list[Planned]]:

@@ -8,11 +8,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xai_sweep.config.building import plain
-from xai_sweep.config.cells import Cell
+from xai_sweep.config.cells import NUMBERS, Cell, digest
+from xai_sweep.config.entries import newest_yaml
 from xai_sweep.config.keys import check
 from xai_sweep.config.points import Composer, Overrides, Point, composer_of
-from xai_sweep.store.plans import Planned, write_plan
+from xai_sweep.store.plans import Planned, has_plan, write_plan
 from xai_sweep.store.store import Store
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ def planned_cells(point: Point) -> list[Planned]:
     # Which imports torch; the state of a folder can be shown without.
     from xai_sweep.sweep.requests import requested
 
-    check(point.cfg)
-    curve = requested(point, plain(point.cfg))
+    check(point.cfg, point.config)
+    curve = requested(point)
     return [planned_cell(cell, curve.metrics) for cell in curve.cells]
 
 
@@ -71,27 +71,38 @@ def plan_curve(results: Path, curve: "RequestedCurve", images: int) -> None:
     write_plan(results, [planned_cell(cell, curve.metrics, images) for cell in curve.cells])
 
 
-def plan_points(composer: Composer, points: Iterable[Overrides]) -> dict[Overrides, int]:
+def plan_points(
+    composer: Composer, points: Sequence[Overrides], *, counted: bool = False
+) -> dict[frozenset[str], int]:
     """Write down what a multirun is going to compute, in the results folder of each point.
 
-    A point that makes no sense is left out: it fails again in its job, which records that.
+    A point that makes no sense is left out: it fails again in its job, which records that. A plan
+    that was written before, of the same points and the same yaml files, is left as it is.
+
+    Args:
+        composer: of the multirun.
+        points: the overrides of each point.
+        counted: whether the numbers of cells are needed.
 
     Returns:
-        How many cells each point has.
+        How many cells each point has; nothing if they were neither needed nor found out.
 
     Raises:
         InputError: a results folder cannot be written, or is of another schema version.
     """
-    counts: dict[Overrides, int] = {}
+    name = f"points-{digest([points, composer.known, NUMBERS, newest_yaml()])[:16]}"
+    if not counted and has_plan(Path(str(composer.known["results"])), name):
+        return {}
+    counts: dict[frozenset[str], int] = {}
     found: dict[Path, list[Planned]] = {}
     for words in points:
         with suppress(Exception):
             point = composer.point(words)
             cells = planned_cells(point)
-            counts[words] = len(cells)
+            counts[frozenset(words)] = len(cells)
             found.setdefault(Path(point.cfg.results), []).extend(cells)
     for results, cells in found.items():
-        write_plan(Store(results).root, distinct(cells))
+        write_plan(Store(results).root, distinct(cells), name)
     return counts
 
 

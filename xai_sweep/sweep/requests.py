@@ -147,9 +147,8 @@ class Groups:
         Raises:
             InputError: it requests what cannot be done.
         """
-        cfg = point.cfg
-        check(cfg)
-        config = plain(cfg)
+        cfg, config = point.cfg, point.config
+        check(cfg, config)
         model, explainer, data = (digest(config[name]) for name in ("model", "explainer", "data"))
         if model not in self._sources:
             self._sources[model] = build(cfg.model)
@@ -165,7 +164,7 @@ class Groups:
                 require_annotations(images, str(name), point.choices["data"])
         source = self._sources[model]
         weights = source.identity() | self._explainers[explainer].identity()
-        curve = requested(point, config, weights=weights, data=content)
+        curve = requested(point, weights=weights, data=content)
         shared = {name: value for name, value in config.items() if name not in _FREE}
         group = self._groups.setdefault(digest(shared), _Parts(cfg, files, source))
         earlier = group.curves.setdefault(curve.curve.name, [])
@@ -179,7 +178,6 @@ _FREE = frozenset(keys(*SAME_CASES)) | {"pack"}
 
 def requested(
     point: Point,
-    config: Mapping[str, Any],
     *,
     weights: Mapping[str, str] | None = None,
     data: str = "",
@@ -188,14 +186,13 @@ def requested(
 
     Args:
         point: the point.
-        config: its configuration, resolved.
         weights: what decides the model's weights; None if they have not been read.
         data: the fingerprint of the images; empty if they have not been read.
 
     Raises:
         InputError: the transform, a magnitude, `region_of` or `draws` makes no sense.
     """
-    cfg = point.cfg
+    cfg, config = point.cfg, point.config
     plugins.activate(config["plugins"])
     transform, magnitudes = changed(cfg.transform)
     region_of = _region_of(config["region_of"], transform, magnitudes)
@@ -203,7 +200,7 @@ def requested(
         allowed = f"must be 1: transform={point.choices['transform']} draws nothing at random"
         raise InputError("draws", cfg.draws, allowed)
     curve = make_curve(
-        cfg,
+        config,
         point.choices,
         parameter=transform.parameter.name,
         region_of=region_of,
