@@ -1,6 +1,6 @@
 """A view: cases beside their counterparts, both explained. All that a metric may look at."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol, runtime_checkable
@@ -90,7 +90,7 @@ class View:
     @cached_property
     def moved(self) -> Float[Tensor, "b k h w"]:
         """The reference heatmaps, moved along with the image."""
-        return self.shared(_moved)
+        return self.motion.move(self.reference)
 
     @cached_property
     def second(self) -> Float[Tensor, "b k h w"] | None:
@@ -144,11 +144,16 @@ class View:
             self._others[key] = self.make(chosen, self.cases, self.magnitudes, key[1])
         return self._others[key]
 
-    def parts(self, size: int) -> Sequence["View"]:
-        """The same view in parts of so many cases, in order."""
+    def parts(self, size: int) -> Iterator["View"]:
+        """The same view in parts of so many cases, in order.
+
+        One after the other, because what metrics compute stays with a part as long as it lives.
+        """
         if size >= len(self.cases):
-            return [self]
-        return [self.part(slice(at, at + size)) for at in range(0, len(self.cases), size)]
+            yield self
+            return
+        for at in range(0, len(self.cases), size):
+            yield self.part(slice(at, at + size))
 
     def part(self, at: slice) -> "View":
         """The same view of some of the cases."""
@@ -170,7 +175,3 @@ class View:
 
 def _reference(view: View) -> Float[Tensor, "b k h w"]:
     return torch.stack([case.reference for case in view.cases])
-
-
-def _moved(view: View) -> Float[Tensor, "b k h w"]:
-    return view.motion.move(view.reference)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float, Float64
 from torch import Tensor
 from typing_extensions import override
 
@@ -55,18 +55,18 @@ class AgainstItself(Metric):
         return self.distance.scale
 
     @abstractmethod
-    def compared(self, view: View) -> Float64[Tensor, "b k"]:
-        """The distance for each case of a whole view and each target."""
+    def again(self, view: View) -> Float[Tensor, "b k h w"]:
+        """The other version of the reference heatmaps, which no counterpart changes."""
 
     @override
     def __call__(self, view: View) -> Mapping[str, Float64[Tensor, "b k"]]:
-        return {self.columns[0].name: view.shared(self.compared)}
+        return {self.columns[0].name: view.shared(self.of_cases)}
 
-    def each_case_once(self, view: View, other: Tensor) -> Float64[Tensor, "b k"]:
-        """The distance over the whole frame, the same for every counterpart of a case."""
+    def of_cases(self, view: View) -> Float64[Tensor, "b k"]:
+        """The distance over the whole frame, made once for all counterparts of a case."""
         index = {id(case): at for at, case in enumerate(view.cases)}
         chosen = list(index.values())
         everywhere = torch.ones_like(view.region[:1, None])
-        found = self.distance.between(Pairs(other[chosen], view.reference[chosen], everywhere))
-        of_case = dict(zip(index, found, strict=True))
+        pairs = Pairs(self.again(view)[chosen], view.reference[chosen], everywhere)
+        of_case = dict(zip(index, self.distance.between(pairs), strict=True))
         return torch.stack([of_case[id(case)] for case in view.cases])

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from jaxtyping import Float64
+from jaxtyping import Float
 from torch import Tensor
 from typing_extensions import override
 
@@ -28,6 +28,5 @@ class SecondDraw(AgainstItself):
     needs: ClassVar[frozenset[Need]] = frozenset({Need.SECOND_DRAW})
 
     @override
-    def compared(self, view: View) -> Float64[Tensor, "b k"]:
-        second = view.reference if view.second is None else view.second
-        return self.each_case_once(view, second)
+    def again(self, view: View) -> Float[Tensor, "b k h w"]:
+        return view.reference if view.second is None else view.second

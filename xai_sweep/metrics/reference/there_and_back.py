@@ -1,5 +1,6 @@
 """What moving a heatmap costs: there and back again."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
@@ -39,19 +40,16 @@ class ThereAndBack(AgainstItself):
     needs: ClassVar[frozenset[Need]] = frozenset({Need.PAIR, Need.MOTION})
 
     @override
-    def compared(self, view: View) -> Float64[Tensor, "b k"]:
+    def __call__(self, view: View) -> Mapping[str, Float64[Tensor, "b k"]]:
         if isinstance(view.motion, Still):
-            return self.each_case_once(view, view.reference)
-        back, home = view.shared(_back), view.shared(_home)[:, None]
-        # A CPU is faster with a few maps at a time, which stay in its cache.
-        at_once = 1 if back.device.type == "cpu" else len(back)
-        sides = (torch.split(maps, at_once) for maps in (back, view.reference, home))
-        parts = zip(*sides, strict=True)
-        return torch.cat([self.distance.between(Pairs(*part)) for part in parts])
+            return {self.columns[0].name: view.shared(self.of_cases)}
+        back = view.motion.move_back(view.moved)
+        found = self.distance.between(Pairs(back, view.reference, _home(view)[:, None]))
+        return {self.columns[0].name: found}
 
-
-def _back(view: View) -> Float[Tensor, "b k h w"]:
-    return view.motion.move_back(view.moved)
+    @override
+    def again(self, view: View) -> Float[Tensor, "b k h w"]:
+        return view.reference
 
 
 def _home(view: View) -> Bool[Tensor, "b h w"]:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar
 
 import torch
@@ -49,10 +50,8 @@ def similarity(pairs: Pairs) -> Float32[Tensor, "*p h w"]:
     with C2. Equal maps are equal exactly, because v is zero.
     """
     u, v, offsets = _sum_and_difference(pairs)
-    mean_u, norm = _blurred_with(u, pairs.weights)
-    norm = pairs.weights / norm.clamp_(min=1e-6)
-    mean_u.mul_(norm)
-    mean_v = blur(v).mul_(norm)
+    norm = pairs.weights / blur(pairs.weights).clamp_(min=1e-6)
+    mean_u, mean_v = blur(u).mul_(norm), blur(v).mul_(norm)
     variance_u = blur(u.square_()).mul_(norm).addcmul_(mean_u, mean_u, value=-1).clamp_(min=0)
     variance_v = blur(v.square_()).mul_(norm).addcmul_(mean_v, mean_v, value=-1).clamp_(min=0)
     if offsets is not None:
@@ -102,16 +101,6 @@ def _offset(maps: Maps, values: Float32[Tensor, "*p h w"]) -> Float32[Tensor, "*
     return per_map(torch.where(is_larger, total(values) / maps.count.clamp(min=1), 0))
 
 
-def _blurred_with(
-    maps: Float32[Tensor, "*p h w"], weights: Float32[Tensor, "*#p h w"]
-) -> tuple[Float32[Tensor, "*p h w"], Float32[Tensor, "*#p h w"]]:
-    """Both blurred, in one go, because a single map costs as much as a few."""
-    height, width = maps.shape[-2:]
-    each = [part.reshape(-1, height, width) for part in (maps, weights)]
-    blurred = torch.split(blur(torch.cat(each)), [len(part) for part in each])
-    return blurred[0].view(maps.shape), blurred[1].view(weights.shape)
-
-
 def blur(maps: Float32[Tensor, "*p h w"]) -> Float32[Tensor, "*p h w"]:
     """Gaussian weighted sum around each pixel; nothing is added from beyond the border."""
     if maps.device.type == "cpu" and min(maps.shape[-2:]) > 2 * REACH and HAS_FAST_CONVOLUTION:
@@ -132,8 +121,7 @@ def _blur_on_cpu(maps: Float32[Tensor, "*p h w"]) -> Float32[Tensor, "*p h w"]:
     for side in (width, height):
         # From [n, h, w] to [n, w, 1, h], and the second time back.
         channels = blurred.mT[:, :, None]
-        window = _window(maps).expand(side, 1, 1, -1)
-        blurred = F.conv2d(channels, window, padding=(0, REACH), groups=side)[:, :, 0]
+        blurred = F.conv2d(channels, _windows(side), padding=(0, REACH), groups=side)[:, :, 0]
     return blurred.reshape(maps.shape)
 
 
@@ -143,7 +131,7 @@ def _blur_along(maps: Float32[Tensor, "*p h w"], axis: int) -> Float32[Tensor, "
     They give the same digits for any number of maps and on any device, which convolutions do not in
     general: their algorithm depends on both.
     """
-    taps = _window(maps)[REACH:].tolist()
+    taps = _taps()[REACH:]
     length = maps.shape[axis]
     blurred: Tensor = maps * taps[0]
     for distance in range(1, min(REACH + 1, length)):
@@ -154,7 +142,13 @@ def _blur_along(maps: Float32[Tensor, "*p h w"], axis: int) -> Float32[Tensor, "
     return blurred
 
 
-def _window(like: Tensor) -> Float32[Tensor, " taps"]:
+def _taps() -> list[float]:
     """The Gaussian window along one axis."""
     taps = [math.exp(-((distance / SIGMA) ** 2) / 2) for distance in range(-REACH, REACH + 1)]
-    return torch.tensor([tap / sum(taps) for tap in taps], dtype=like.dtype, device=like.device)
+    return [tap / sum(taps) for tap in taps]
+
+
+@lru_cache(maxsize=8)
+def _windows(channels: int) -> Float32[Tensor, "channels 1 1 taps"]:
+    """The window for each channel of a convolution."""
+    return torch.tensor(_taps()).repeat(channels, 1, 1, 1)
