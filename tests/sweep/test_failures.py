@@ -89,7 +89,7 @@ def test_unreadable_images_are_rows_with_an_error(
     assert len(failed) == 2 * 2 * 4
     assert failed[[*METRICS, "class_ref", "flipped", "valid_fraction"]].isna().all(axis=None)
     assert not failed["error"].str.contains("\n").any()
-    same = [name for name in good.columns if name not in ("cell", "data")]
+    same = [name for name in good.columns if name not in ("cell", "question", "data")]
     readable = found[found["error"].isna()].reset_index(drop=True)
     assert_same_science(readable[same].assign(cell=""), good[same].assign(cell=""))
 
@@ -210,7 +210,7 @@ def test_an_interrupted_run_keeps_what_it_has_and_goes_on_from_there(
     found = read(tmp_path)
     assert len(found) == 6 * 2 * 4
     early = found["image_id"].isin(undisturbed["image_id"])
-    same = [name for name in found.columns if name not in ("cell", "data")]
+    same = [name for name in found.columns if name not in ("cell", "question", "data")]
     assert_same_science(
         found[early][same].reset_index(drop=True).assign(cell=""),
         undisturbed[same].assign(cell=""),

@@ -40,10 +40,10 @@ class Failed:
         config: the resolved configuration; None if it could not be composed.
         traceback: where it happened.
         sweep: the multirun, or the single run.
-        plugins: that it used.
-        options: of Hydra, as on the command line.
         host: the machine.
         time: when, in ISO 8601.
+        plugins: that it used.
+        options: of Hydra, as on the command line.
     """
 
     what: str
@@ -55,10 +55,10 @@ class Failed:
     config: dict[str, Any] | None = None
     traceback: str = ""
     sweep: str = ""
-    plugins: tuple[str, ...] = ()
-    options: tuple[str, ...] = ()
     host: str = field(default_factory=platform.node)
     time: str = field(default_factory=now)
+    plugins: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
 
 
 def record(results: Path, failed: Failed) -> Path:
