@@ -104,9 +104,14 @@ def site_of(
     name: str, bias: bool, nonnegative: bool, activation: Activation, kind: torch.dtype
 ) -> Site:
     shape, make = LAYERS[name]
-    own_bias = 0.5 * some(shape[0], seed=1, kind=kind) if bias else None
+    weight, own_bias = (
+        0.5 * some(*shape, seed=0, kind=kind),
+        0.5 * some(shape[0], seed=1, kind=kind),
+    )
+    # One output has no contributions, so that its relevance is lost.
+    weight[0], own_bias[0] = 0, 0
     return Site(
-        make(0.5 * some(*shape, seed=0, kind=kind), own_bias),
+        make(weight, own_bias if bias else None),
         (CHANNELS,) if name == "linear" else SIZE,
         reads_pixels=not nonnegative,
         nonnegative=nonnegative,

@@ -9,7 +9,7 @@ from typing_extensions import override
 from xai_sweep.explainers.relevance.engine.contributions import Site
 from xai_sweep.explainers.relevance.engine.fast.factors import FactorForm, Factors
 from xai_sweep.explainers.relevance.engine.forms import fast
-from xai_sweep.explainers.relevance.engine.quotients import ratio
+from xai_sweep.explainers.relevance.engine.quotients import may_be_zero, ratio
 from xai_sweep.explainers.relevance.engine.rules import AbsZ, Pass
 
 
@@ -45,12 +45,16 @@ class AbsZForm(FactorForm):
     @override
     def factors(self, a: Tensor, z: Tensor, numerator: Tensor | None, accounts: bool) -> Factors:
         scaled = self.layer.apply(a, self.layer.weight).abs_()
-        factor = ratio(scaled, scaled + self.layer.along_channels(self.size_of_bias, z.dim()))
-        absorbed = None
+        d = scaled + self.layer.along_channels(self.size_of_bias, z.dim())
+        factor = ratio(scaled, d)
+        absorbed = lost = None
         if accounts:
             absorbed = (1 - factor) if numerator is None else (1 - factor) * numerator
+            if may_be_zero(d):
+                lost = absorbed.where(d == 0, 0)
+                absorbed = absorbed.where(d != 0, 0)
         factor = factor if numerator is None else factor.mul_(numerator)
-        return Factors((factor,), absorbed=absorbed)
+        return Factors((factor,), lost=lost, absorbed=absorbed)
 
     @override
     def send(self, shares: tuple[Tensor, ...], kept: Tensor | None) -> Tensor:
