@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-slurm test-chaos test-wandb lint type bench clean
+.PHONY: help setup run test test-rows test-slurm test-chaos test-wandb lint type bench clean
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -23,6 +23,9 @@ run: $(STAMP) ## the main job: explain, turn and explain again the sample photos
 
 test: $(STAMP) ## all tests, in two processes of one thread each
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-rows: $(STAMP) ## rows of five explainers beside those stored before the frame was rebuilt; minutes
+	OMP_NUM_THREADS=1 $(BIN)/python tests/before/compare.py
 
 test-slurm: $(STAMP) ## sweeps on a SLURM that this installs (Debian, root), starts and stops
 	bash tests/slurm/install.sh
@@ -49,7 +52,7 @@ bench: $(STAMP) ## measure; writes benchmarks/results/*.json
 	$(BIN)/python benchmarks/lrp.py
 	$(BIN)/python benchmarks/lime.py
 	$(BIN)/python benchmarks/explainers.py
-	$(BIN)/python benchmarks/ranks.py
+	$(BIN)/python benchmarks/processes.py
 	$(BIN)/python benchmarks/scale.py
 
 clean: ## remove .venv and caches, keep results

@@ -183,18 +183,14 @@ def autolrp_call(case: Case, module: nn.Module, images: Tensor, targets: Tensor)
     return call
 
 
-def rules(case: Case) -> list[dict[str, object]]:
-    return preset(case.rules) if isinstance(case.rules, str) else case.rules
-
-
 def ours(case: Case, module: nn.Module, images: Tensor, targets: Tensor) -> Call:
-    explainer, classifier = LRP(rules=rules(case)), Classifier(module, mean=MEAN, std=STD)
+    explainer, classifier = LRP(rules=case.rules), Classifier(module, mean=MEAN, std=STD)
     return lambda: explainer.explain(classifier, images, targets).heatmaps
 
 
 def compiled(case: Case, module: nn.Module, images: Tensor, targets: Tensor) -> Call:
     """Ours compiled by `torch.compile`; compilation is not measured."""
-    explainer = LRP(rules=rules(case), compile=case.batch)
+    explainer = LRP(rules=case.rules, compile=case.batch)
     classifier = Classifier(module, mean=MEAN, std=STD)
     return lambda: explainer.explain(classifier, images, targets).heatmaps
 

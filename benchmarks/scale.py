@@ -32,17 +32,18 @@ from PIL import Image
 from torch import Tensor, nn
 
 from xai_sweep.commands.run import run
-from xai_sweep.config.cells import Cell, Curve, digest
+from xai_sweep.config.cells import Cell, Curve
 from xai_sweep.core.columns import Column
 from xai_sweep.results import load
 from xai_sweep.store.manifest import flat, manifest
+from xai_sweep.store.plans import write_plan
 from xai_sweep.store.schema import schema, with_metrics
 from xai_sweep.store.sharing.turns import Turns, turns
 from xai_sweep.store.store import Store
 from xai_sweep.store.upkeep.compact import compact
 from xai_sweep.store.upkeep.status import status
 from xai_sweep.store.upkeep.verify import verify
-from xai_sweep.sweep.plan import register
+from xai_sweep.sweep.plan import planned_cell
 
 PIXELS = 64
 ANGLES = 4
@@ -149,12 +150,12 @@ def images(counts: list[int]) -> dict[str, object]:
 def grid(count: int, images: int) -> Iterator[Cell]:
     """Cells of a sweep: 4 magnitudes of each curve."""
     for number in range(-(-count // ANGLES)):
-        science = {
+        identity = {
             "model": {"_target_": "xai_sweep.models.Torchvision", "name": f"m{number % 5}"},
             "explainer": {"_target_": "xai_sweep.explainers.Lrp", "variant": number // 5},
             "transform": {"_target_": "xai_sweep.transforms.Rotation", "fill": "mean"},
-            "metric": ENTRIES,
             **{"seed": 0, "ranks": RANKS, "target": "class", "region": "mask", "numbers": 3},
+            "draws": 1,
             **{"weights": {"sha256": "0" * 64}, "data": "0" * 64, "region_of": []},
         }
         curve = Curve(
@@ -163,7 +164,7 @@ def grid(count: int, images: int) -> Iterator[Cell]:
             explainer=f"lrp(variant={number // 5})",
             transform="rotation",
             parameter="angle",
-            science=science,
+            identity=identity,
         )
         yield from (Cell(curve, magnitude) for magnitude in (0.5, 1.0, 5.0, 10.0))
 
@@ -173,7 +174,7 @@ def constants(cell: Cell) -> dict[str, object]:
     curve = cell.curve
     return {
         "cell": cell.key,
-        "question": digest(curve.science)[:16],
+        "question": curve.question,
         "sweep": "synthetic",
         **{"data": curve.data, "model": curve.model, "explainer": curve.explainer},
         **{"is_control": False, "transform": curve.transform, "parameter": curve.parameter},
@@ -217,8 +218,8 @@ def finished(store: Store, cell: Cell, count: int, shards: int) -> None:
     folder.finish(
         manifest(
             constants(cell),
-            **{"curve": cell.curve.name, "asked": "", "identity": cell.science},
-            **{"config": {**cell.science, "comment": "x" * 2000}, "metrics": ENTRIES},
+            **{"curve": cell.curve.name, "request": cell.request, "identity": cell.identity},
+            **{"config": {**cell.identity, "comment": "x" * 2000}, "metrics": ENTRIES},
             **{"columns": COLUMNS, "unit": "degrees", "device": "cpu", "seconds": 1.0},
             counts={"images": count // RANKS, "failed": 0},
         )
@@ -232,7 +233,7 @@ def cells(work: Path, count: int) -> dict[str, object]:
     for cell in grid(count, 1):
         wanted[cell.folder] = ENTRIES
         finished(done, cell, RANKS, 1)
-    register(planned.root, [*grid(count, 1)], images=1)
+    write_plan(planned.root, [planned_cell(cell, ENTRIES, images=1) for cell in grid(count, 1)])
     statuses = {
         "complete": [timed(lambda: status(done.root))[0] for _ in range(3)],
         "not_begun": [timed(lambda: status(planned.root))[0] for _ in range(3)],
@@ -272,13 +273,13 @@ def again(work: Path, points: int) -> dict[str, object]:
 
 def reading(root: Path, cell: Cell) -> dict[str, object]:
     """Seconds of filtered loads, and of the same question to DuckDB and polars."""
-    science = cell.curve.science
+    identity = cell.curve.identity
     one_cell = [("explainer", "==", cell.curve.explainer), ("model", "==", cell.curve.model)]
     one_cell.append(("magnitude", "==", 5.0))
     question = " and ".join(f"{name} = {value!r}" for name, _, value in one_cell)
     files = f"{root}/cells/*/*.parquet"
     wanted = ["image_id", "rank", "rmse", "spearman"]
-    assert science["ranks"] == RANKS
+    assert identity["ranks"] == RANKS
     loads: dict[str, Callable[[], object]] = {
         "one cell, 4 columns": lambda: load(root, columns=wanted, filters=one_cell),
         "one model, 4 columns": lambda: load(

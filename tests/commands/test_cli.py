@@ -69,7 +69,6 @@ BAD = [
     (["data.limit=abc"], "data.limit=abc: must be a whole number of at least 1 or null"),
     (["metric.rmse=3"], "metric.rmse=3: must keep the keys of its yaml"),
     (["trainer.devices=none"], "trainer.devices=none: must be auto, a whole number of at least 1"),
-    (["data.boxes=nowhere.csv", "data=folder", "data.root=."], "data.boxes=nowhere.csv: must be a"),
     (["explainer._target_=xai_sweep.Nope"], "explainer._target_=xai_sweep.Nope: there is no such"),
     (["transform.angle={_target_:os.getcwd}"], "transform.angle={'_target_': 'os.getcwd'}: must"),
     (

@@ -53,8 +53,8 @@ def store(
         names = rows.select(
             ["cell", "data", "model", "explainer", "transform", "magnitude", "seed"]
         )
-        science = {"explainer": explainer, "seed": 0, "transform": {"angle": magnitude}}
-        cell.finish({**names.slice(0, 1).to_pylist()[0], "science": science})
+        identity = {"explainer": explainer, "seed": 0, "transform": {"angle": magnitude}}
+        cell.finish({**names.slice(0, 1).to_pylist()[0], "identity": identity})
 
 
 def test_the_table_and_the_picture(tmp_path: Path, say: Callable[..., Any]) -> None:

@@ -225,11 +225,11 @@ def test_two_schema_versions_are_one_line(tmp_path: Path, say) -> None:
     results = tmp_path
     call(results, *FAST, "data.limit=1", "magnitude=single")
     (manifest,) = results.glob("cells/*/_manifest.json")
-    manifest.write_text(manifest.read_text().replace('"schema": 1', '"schema": 2'))
+    manifest.write_text(manifest.read_text().replace('"schema": 2', '"schema": 99'))
     for command in ("status", "verify", "compact", "prune"):
         code, printed = say(command, results).both
         assert code == 2
-        assert printed.startswith(f"error: path={results}: a folder of schema version 1, ")
+        assert printed.startswith(f"error: path={results}: must hold results of schema version 2, ")
         assert printed.count("\n") == 1
 
 

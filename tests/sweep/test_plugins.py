@@ -115,7 +115,7 @@ def test_without_the_key_its_entries_are_unknown(
     make("beside_c")
     assert call(tmp_path / "r", "plugins=[beside_c]", *small, *MINE) == 0
     capsys.readouterr()
-    assert call(tmp_path / "r", *small, *MINE) == 2
+    assert call(tmp_path / "r", *small, "explainer=my_cam") == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: explainer=my_cam: must be one of b_lrp, ")
     assert "my_cam," not in line

@@ -4,7 +4,8 @@ from argparse import Namespace
 
 from xai_sweep.commands.parsing import Commands, add_command
 from xai_sweep.commands.run import run
-from xai_sweep.sweep.packing import check_retry, how_to_compose, quoted
+from xai_sweep.sweep.packing import quoted
+from xai_sweep.sweep.retrying import check_retry, command_line
 
 
 def add_parser(commands: Commands) -> None:
@@ -30,7 +31,7 @@ def main(args: Namespace) -> int:
         InputError: there is no such folder, or a word that could change what is computed.
     """
     check_retry(args.results, args.words)
-    options, words = how_to_compose(args.results, args.words)
+    options, words = command_line(args.results, args.words)
     retrying = (f"results={quoted(args.results)}", "hydra.sweeper.retry=true")
     run(["-m", *options, *retrying, *words])
     return 0

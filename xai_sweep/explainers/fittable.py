@@ -6,9 +6,12 @@ from typing import ClassVar
 
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
+from xai_sweep.core.hashing import file_sha256
 from xai_sweep.explainers.base import Explainer
 from xai_sweep.models.classifier import Classifier
+from xai_sweep.models.weights import existing
 
 
 class Fittable(Explainer):
@@ -28,8 +31,11 @@ class Fittable(Explainer):
 
     @property
     @abstractmethod
-    def file(self) -> str | None:
-        """The file of an earlier fit that a parameter names, to be read for `restored`."""
+    def file(self) -> tuple[str, str] | None:
+        """A file of an earlier fit that a parameter names: the parameter's key, and the path.
+
+        Whoever runs the method reads it for `restored`.
+        """
 
     @property
     @abstractmethod
@@ -49,6 +55,13 @@ class Fittable(Explainer):
         Raises:
             InputError: there is no image, or the network cannot be captured.
         """
+
+    @override
+    def identity(self) -> dict[str, str]:
+        if self.file is None:
+            return {}
+        key, path = self.file
+        return {key: f"sha256:{file_sha256(existing(path, key))}"}
 
     @abstractmethod
     def to_bytes(self) -> bytes:

@@ -69,8 +69,8 @@ def from_file(explainer: Fittable) -> Fittable:
     """
     if explainer.file is None:
         return explainer
-    file = existing(explainer.file, "explainer.patterns")
-    return explainer.restored(file.read_bytes(), explainer.file)
+    key, path = explainer.file
+    return explainer.restored(existing(path, key).read_bytes(), path)
 
 
 def _batches(files: Sequence[ImageFile], classifier: Classifier) -> Iterator[Tensor]:

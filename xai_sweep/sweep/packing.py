@@ -6,15 +6,11 @@ Nothing is composed here, because that takes 60 ms a point and a grid may have 1
 import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from pathlib import Path
 
 from hydra.core.override_parser.types import Quote, QuotedString
 
 from xai_sweep.config.keys import SAME_CASES, SAME_NETWORK, Decides, keys
-from xai_sweep.config.plugins import split
 from xai_sweep.config.points import Overrides
-from xai_sweep.core.errors import InputError
-from xai_sweep.store.failures import failures
 
 SWEEPER = "hydra_plugins.xai_sweep_packing.PackingSweeper"
 
@@ -112,46 +108,3 @@ def spelled(pack: Iterable[Overrides]) -> str:
 def quoted(text: str) -> str:
     """A text that Hydra takes as it is."""
     return str(QuotedString(text, Quote.double).with_quotes())
-
-
-def check_retry(results: str, words: Iterable[str]) -> None:
-    """Refuse what would make another point of a recorded one.
-
-    Raises:
-        InputError: there is no such folder, or a word that is not about how jobs are run.
-    """
-    if not Path(results).is_dir():
-        raise InputError("results", results, "a results folder; there is no such folder")
-    _, overrides = split(words)
-    for word in overrides:
-        if root(word) not in ("hydra", "plugins", "on_error", "cells_per_job"):
-            key, _, value = word.partition("=")
-            allowed = "a retry takes only how jobs run: hydra/launcher=..., on_error, cells_per_job"
-            raise InputError(key, value, allowed)
-
-
-def how_to_compose(results: str, words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The command line of a retry, on which recorded points mean what they meant.
-
-    Args:
-        results: a results folder.
-        words: of the user, which come first.
-
-    Returns:
-        Options of Hydra, and overrides.
-
-    Raises:
-        InputError: the failures are of several configurations, and the words choose none.
-    """
-    options, overrides = split(words)
-    failed = failures(results)
-    if not any(root(word) == "plugins" for word in overrides):
-        names = dict.fromkeys(name for each in failed for name in each.plugins)
-        overrides += [f"plugins=[{','.join(names)}]"] if names else []
-    chosen = {each.options for each in failed}
-    if options:
-        return [f"--{name}={value}" for name, value in options.items()], overrides
-    if len(chosen) > 1:
-        allowed = "holds failures of several configurations; choose one with --config-name"
-        raise InputError("results", results, allowed)
-    return [word for one in chosen for word in one], overrides

@@ -30,10 +30,10 @@ def planned_cells(point: Point) -> list[Planned]:
 
     check(point.cfg)
     curve = requested(point, plain(point.cfg))
-    return [_planned(cell, curve.metrics) for cell in curve.cells]
+    return [planned_cell(cell, curve.metrics) for cell in curve.cells]
 
 
-def _planned(cell: Cell, metrics: "Nodes", images: int | None = None) -> Planned:
+def planned_cell(cell: Cell, metrics: "Nodes", images: int | None = None) -> Planned:
     """What a plan holds of a cell.
 
     Args:
@@ -68,7 +68,7 @@ def plan_curve(results: Path, curve: "RequestedCurve", images: int) -> None:
         curve: the curve, with its finished cells.
         images: how many images the data set has.
     """
-    write_plan(results, [_planned(cell, curve.metrics, images) for cell in curve.cells])
+    write_plan(results, [planned_cell(cell, curve.metrics, images) for cell in curve.cells])
 
 
 def plan_points(composer: Composer, points: Iterable[Overrides]) -> dict[Overrides, int]:

@@ -8,6 +8,7 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from rich.text import Text
+from typing_extensions import override
 
 from xai_sweep.core.errors import InputError
 from xai_sweep.data import Batch
@@ -16,8 +17,8 @@ from xai_sweep.data import Batch
 class _Rate(ProgressColumn):
     """Images per second."""
 
+    @override
     def render(self, task: Task) -> Text:
-        """See `ProgressColumn.render`."""
         speed = task.finished_speed or task.speed
         return Text(f"{speed:.2f} images/s" if speed else "", style="cyan")
 
@@ -27,8 +28,8 @@ class _TitledBar(Bar):
 
     title = ""
 
+    @override
     def get_renderables(self) -> Iterable[RenderableType]:
-        """See `Progress.get_renderables` of rich."""
         return [Text(self.title), *super().get_renderables()]
 
 

@@ -193,7 +193,7 @@ def requested(
         data: the fingerprint of the images; empty if they have not been read.
 
     Raises:
-        InputError: the transform or what it is asked to do makes no sense.
+        InputError: the transform, a magnitude, `region_of` or `draws` makes no sense.
     """
     cfg = point.cfg
     plugins.activate(config["plugins"])

@@ -85,7 +85,7 @@ class LRP(Explainer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._composite()
+        self.composite()
 
     @override
     def explain(
@@ -139,7 +139,7 @@ class LRP(Explainer):
         def make() -> Propagation:
             stop = None if self.layer is None else captured.last_spatial(self.layer)
             bounds = _bounds(classifier.normalisation, images)
-            return Propagation(make_plan(captured, self._composite(), bounds, stop))
+            return Propagation(make_plan(captured, self.composite(), bounds, stop))
 
         return self._memory.recall(captured, "propagation", make)
 
@@ -179,7 +179,7 @@ class LRP(Explainer):
         )
         return compiled(pixels, targets)
 
-    def _composite(self) -> Composite:
+    def composite(self) -> Composite:
         """The parameters as the engine takes them, checked."""
         handled: Mapping[BatchNorm, Literal["fuse"] | Rule] = {
             "fuse": "fuse",

@@ -13,7 +13,6 @@ from torch import Tensor
 from typing_extensions import override
 
 from xai_sweep.core.errors import InputError
-from xai_sweep.core.hashing import file_sha256
 from xai_sweep.explainers.base import Explained
 from xai_sweep.explainers.fittable import Fittable
 from xai_sweep.explainers.memory import Memory
@@ -23,7 +22,6 @@ from xai_sweep.explainers.relevance.pattern_passes import estimate, layers, meas
 from xai_sweep.explainers.relevance.patterns import Estimator, Patterns, weights_hash
 from xai_sweep.graphs.capture import capture
 from xai_sweep.models.classifier import Classifier, check_targets
-from xai_sweep.models.weights import existing
 
 # Rounding depends on how images are grouped, so the groups are always the same.
 BATCH = 8
@@ -70,19 +68,13 @@ class PatternMethod(Fittable):
 
     @property
     @override
-    def file(self) -> str | None:
-        return self.patterns if isinstance(self.patterns, str) else None
+    def file(self) -> tuple[str, str] | None:
+        return (_KEY, self.patterns) if isinstance(self.patterns, str) else None
 
     @property
     @override
     def limit(self) -> int | None:
         return self.fit_limit
-
-    @override
-    def identity(self) -> dict[str, str]:
-        if self.file is None:
-            return {}
-        return {_KEY: f"sha256:{file_sha256(existing(self.file, _KEY))}"}
 
     @override
     def fit(

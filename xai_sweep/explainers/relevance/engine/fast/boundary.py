@@ -7,15 +7,10 @@ from torch import Tensor
 from typing_extensions import override
 
 from xai_sweep.explainers.relevance.engine.contributions import Site, stabilised
-from xai_sweep.explainers.relevance.engine.fast.factors import (
-    FactorForm,
-    Factors,
-    over,
-    ratio,
-    remainder,
-)
+from xai_sweep.explainers.relevance.engine.fast.factors import FactorForm, Factors
 from xai_sweep.explainers.relevance.engine.forms import fast
 from xai_sweep.explainers.relevance.engine.layers import Conv, layout
+from xai_sweep.explainers.relevance.engine.quotients import over, ratio, remainder
 from xai_sweep.explainers.relevance.engine.rules import Flat, WSquare, ZBox
 
 

@@ -8,12 +8,10 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
-from torch.fx.experimental.proxy_tensor import get_proxy_mode
 from typing_extensions import override
 
-from xai_sweep.explainers.relevance.engine.contributions import Site, mean_size
+from xai_sweep.explainers.relevance.engine.contributions import Site
 from xai_sweep.explainers.relevance.engine.forms import Form
 from xai_sweep.explainers.relevance.engine.messages import Ledger, Message
 
@@ -106,37 +104,3 @@ class FactorForm(Form):
                 if bias is not None:
                     ledger.absorb(share, self.layer.along_channels(bias, share.dim()))
         return self.send(shares, of_input)
-
-
-# Elementwise work costs as much as arithmetic on a CPU, where every new tensor is a page fault
-# per 4 kB. Below, tensors that are no longer needed are written over.
-
-
-def over(numerator: Tensor | None, d: Tensor, factor: float = 1.0) -> Tensor:
-    """``factor numerator / d`` written over d, which is not zero; None stands for 1."""
-    quotient = d.reciprocal_() if numerator is None else torch.div(numerator, d, out=d)
-    return quotient if factor == 1 else quotient.mul_(factor)
-
-
-def ratio(numerator: Tensor | None, d: Tensor) -> Tensor:
-    """``numerator / d``, 0 where d is 0; None stands for 1."""
-    return over(numerator, d.masked_fill(d == 0, torch.inf))
-
-
-def amount(stabilizer: float, relative: bool, z: Tensor) -> float | Tensor:
-    """The stabiliser, or so many times the mean of ``|z|`` per image, ``[B, 1, ...]``."""
-    return stabilizer * mean_size(z) if relative else stabilizer
-
-
-def may_be_zero(d: Tensor) -> bool:
-    """Whether any value is zero; yes while a graph is recorded, which must hold for all values."""
-    return get_proxy_mode() is not None or bool((d == 0).any())
-
-
-def remainder(
-    numerator: Tensor | None, factor: Tensor, d: Tensor, stabilizer: float | Tensor
-) -> Tensor | None:
-    """What is left of a message's relevance after ``factor * d``; None for nothing."""
-    # A sum over all neurons per target is spared where no denominator is empty, which is usual.
-    is_lossy = isinstance(stabilizer, Tensor) or stabilizer or may_be_zero(d)
-    return (1 if numerator is None else numerator) - factor * d if is_lossy else None

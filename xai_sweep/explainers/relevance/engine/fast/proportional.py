@@ -5,16 +5,15 @@ from torch import Tensor
 from typing_extensions import override
 
 from xai_sweep.explainers.relevance.engine.contributions import Site, stabilised
-from xai_sweep.explainers.relevance.engine.fast.factors import (
-    FactorForm,
-    Factors,
+from xai_sweep.explainers.relevance.engine.fast.factors import FactorForm, Factors
+from xai_sweep.explainers.relevance.engine.forms import fast
+from xai_sweep.explainers.relevance.engine.quotients import (
     amount,
     may_be_zero,
     over,
     ratio,
     remainder,
 )
-from xai_sweep.explainers.relevance.engine.forms import fast
 from xai_sweep.explainers.relevance.engine.rules import Epsilon, Gamma, Zero
 
 # Below every number that counts, and its reciprocal is still a number.

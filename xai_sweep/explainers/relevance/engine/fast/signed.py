@@ -5,8 +5,9 @@ from torch import Tensor
 from typing_extensions import override
 
 from xai_sweep.explainers.relevance.engine.contributions import Site
-from xai_sweep.explainers.relevance.engine.fast.factors import FactorForm, Factors, over
+from xai_sweep.explainers.relevance.engine.fast.factors import FactorForm, Factors
 from xai_sweep.explainers.relevance.engine.forms import fast
+from xai_sweep.explainers.relevance.engine.quotients import over
 from xai_sweep.explainers.relevance.engine.rules import AlphaBeta, ZPlus
 
 

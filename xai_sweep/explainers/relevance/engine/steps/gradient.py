@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from xai_sweep.explainers.relevance.engine.fast.factors import ratio
 from xai_sweep.explainers.relevance.engine.messages import Ledger, Message
+from xai_sweep.explainers.relevance.engine.quotients import ratio
 from xai_sweep.explainers.relevance.engine.steps.step import Step
 
 

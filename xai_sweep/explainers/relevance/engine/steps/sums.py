@@ -9,8 +9,8 @@ from torch import Tensor
 from typing_extensions import override
 
 from xai_sweep.explainers.relevance.engine.contributions import stabilised
-from xai_sweep.explainers.relevance.engine.fast.factors import amount, over, ratio, remainder
 from xai_sweep.explainers.relevance.engine.messages import Ledger, Message
+from xai_sweep.explainers.relevance.engine.quotients import amount, over, ratio, remainder
 from xai_sweep.explainers.relevance.engine.rule import InSums
 from xai_sweep.explainers.relevance.engine.steps.step import Step
 
