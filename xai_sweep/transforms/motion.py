@@ -100,9 +100,7 @@ class Grid:
     @property
     def pixels(self) -> Float32[Tensor, "b h w 2"]:
         """Sources as (column, row), counted from 0 at the first pixel's centre."""
-        height, width = self.sources.shape[1:3]
-        size = self.sources.new_tensor([width, height])
-        return (self.sources + 1) * (size / 2) - 0.5
+        return self._in_pixels(self.sources)
 
     @cached_property
     def exact(self) -> tuple[bool, ...]:
@@ -110,9 +108,9 @@ class Grid:
 
         It is computed once, because the answer is needed on the CPU and a GPU has to wait for it.
         """
-        pixels = self.pixels
-        distance = (pixels - pixels.round()).abs().flatten(1).amax(dim=1)
-        return tuple((distance < _EXACT).tolist())
+        # Most motions miss a centre in the first row already.
+        first_row = _at_centres(self._in_pixels(self.sources[:, :1]))
+        return _at_centres(self.pixels) if any(first_row) else first_row
 
     def part(self, at: slice) -> "Grid":
         """The sources of some of the batch's images."""
@@ -158,6 +156,11 @@ class Grid:
         taken = labels.flatten(1).gather(1, (row * width + column).flatten(1)).view_as(labels)
         return torch.where(inside, taken, -1)
 
+    def _in_pixels(self, sources: Float32[Tensor, "b r w 2"]) -> Float32[Tensor, "b r w 2"]:
+        height, width = self.sources.shape[1:3]
+        size = sources.new_tensor([width, height])
+        return (sources + 1) * (size / 2) - 0.5
+
     def _mirrored(self) -> Float32[Tensor, "b h w 2"]:
         """The sources folded into the frame, which is mirrored at its outermost pixels' centres."""
         height, width = self.sources.shape[1:3]
@@ -167,6 +170,12 @@ class Grid:
         distance = (self.sources + last).remainder(period)
         folded = torch.minimum(distance, period - distance) - last
         return torch.where(last > 0, folded, 0)
+
+
+def _at_centres(pixels: Float32[Tensor, "b r w 2"]) -> tuple[bool, ...]:
+    """Whether all of an image's positions are centres of pixels."""
+    distance = (pixels - pixels.round()).abs().flatten(1).amax(dim=1)
+    return tuple((distance < _EXACT).tolist())
 
 
 def _copied(image: Float[Tensor, "c h w"], grid: Grid, outside: Outside) -> Float[Tensor, "c h w"]:
