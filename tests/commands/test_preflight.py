@@ -103,6 +103,6 @@ def test_health_is_in_the_rows_and_findings_in_the_manifest(tmp_path: Path) -> N
     assert whole.to_numpy() == pytest.approx(1, abs=1e-3)
     assert (rows["stabilizer_share"].abs() > 1e-3).any()  # the preset has epsilons
     (manifest,) = manifests(tmp_path)
-    findings = manifest["notes"]
+    findings = manifest["findings"]
     assert findings["logit_difference"] < 1e-4
     assert findings["unsupported"] == []

@@ -19,12 +19,14 @@ from PIL import Image
 from wandb.proto.wandb_internal_pb2 import Record
 
 from xai_sweep import results
-from xai_sweep.store.schema import FIXED, metric_columns
+from xai_sweep.store.schema import FIXED, SPINE
 
 ROOT = Path(__file__).parents[2]
 IMAGES = ["chelsea", "coffee", "daisy", "motorcycle", "palace", "rocket"]
 ANGLES = [0.5, 1.0, 5.0, 10.0]
-METRICS = ["cosine", "nrmse", "pearson", "rmse", "spearman", "ssim", "topk_iou"]
+METRICS = ["rmse", "nrmse", "cosine", "pearson", "spearman", "ssim", "topk_iou"]
+METRICS += ["rmse_there_and_back", "rmse_second_draw"]
+FACTS = ["relevance_ratio", "bias_share", "stabilizer_share"]
 MEANS = ["images", "failed", "flipped", "rmse", "nrmse", "spearman"]
 
 
@@ -100,13 +102,11 @@ def test_the_cat_is_a_cat(rows: pd.DataFrame) -> None:
 def test_every_column_has_its_type(done: Done, rows: pd.DataFrame) -> None:
     for shard in done.results.rglob("*.parquet"):
         found = pq.read_schema(shard)
-        assert metric_columns(found.names) == METRICS
-        assert found.names == results.schema(METRICS).names
-        assert found.types == results.schema(METRICS).types
-        assert all(b"description" in found.field(name).metadata for name in found.names)
-    assert set(rows.columns) == FIXED | set(METRICS)
-    text, whole = pa.string(), {"seed": "int64", "rank": "int8"}
-    for field in results.schema(METRICS):
+        assert found.names == [*(column.name for column in SPINE), *METRICS, *FACTS]
+        assert all(found.field(name).metadata[b"description"] for name in found.names)
+    assert set(rows.columns) == FIXED | {*METRICS, *FACTS}
+    text, whole = pa.string(), {"seed": "int64", "rank": "int8", "draw": "Int32", "draws": "Int32"}
+    for field in found:
         if pa.types.is_float64(field.type):
             assert rows[field.name].dtype == "float64"
         elif field.type == text:
@@ -118,8 +118,7 @@ def test_every_column_has_its_type(done: Done, rows: pd.DataFrame) -> None:
 
 
 def test_only_what_does_not_apply_is_missing(rows: pd.DataFrame) -> None:
-    of_surrogates = {"surrogate_r2", "num_samples", "coefficient_stderr"}
-    empty = {"label_true", "error"} | of_surrogates
+    empty = {"label_true", "error"}
     assert set(rows.columns[rows.isna().any()]) == empty
     assert rows[sorted(empty)].isna().all(axis=None)
 
@@ -129,10 +128,10 @@ def test_values_are_within_their_ranges(rows: pd.DataFrame) -> None:
         assert rows[name].between(0, 1).all(), name
     for name in ("cosine", "pearson", "spearman", "ssim"):
         assert rows[name].between(-1, 1).all(), name
-    for name in ("rmse", "nrmse", "rmse_interpolation"):
+    for name in ("rmse", "nrmse", "rmse_there_and_back"):
         assert (rows[name] > 0).all(), name
     assert rows["valid_fraction"].between(0.6, 1).all()
-    assert (rows["rmse_sampling"] == 0).all()
+    assert (rows["rmse_second_draw"] == 0).all()
     assert rows["finite"].all()
     assert rows["class_ref"].between(0, 999).all()
 
@@ -160,8 +159,8 @@ def test_manifests_say_how_the_rows_came_about(done: Done, rows: pd.DataFrame) -
     assert sorted(manifests) == ANGLES
     for angle, found in manifests.items():
         assert found["cell"] == rows[rows["magnitude"] == angle]["cell"].unique()
-        assert found["science"]["transform"]["angle"] == angle
-        assert found["science"]["model"]["_target_"].endswith("EfficientNetLite0")
+        assert found["identity"]["transform"]["angle"] == angle
+        assert found["identity"]["model"]["_target_"].endswith("EfficientNetLite0")
         assert found["config"]["transform"]["angle"] == [0.5, 1, 5, 10]
         assert found["config"]["results"] == str(done.results)
         assert found["weights_hash"]["weights"].startswith("sha256:")
@@ -170,7 +169,7 @@ def test_manifests_say_how_the_rows_came_about(done: Done, rows: pd.DataFrame) -
         assert {"xai_sweep", "python", "torch", "torchvision", "numpy"} <= set(found["versions"])
         assert (found["seed"], found["device"]) == (0, "cpu") or found["device"] != "cpu"
         assert found["counts"] == {"images": 6, "failed": 0}
-        assert (found["rows"], found["schema"]) == (24, 1)
+        assert (found["rows"], found["schema"]) == (24, 2)
         assert 0 < found["seconds"] < 600
         assert pd.Timestamp(found["finished"]).tzinfo is not None
 
@@ -246,7 +245,7 @@ def test_the_log_says_that_the_job_succeeded(log: list[Record]) -> None:
 
 def test_a_person_is_shown_the_table_and_where_things_lie(done: Done, rows: pd.DataFrame) -> None:
     output = done.process.stdout
-    for word in ("magnitude", "images", "failed", "flipped", "RMSE", "nRMSE", "Spearman"):
+    for word in ("magnitude", "images", "failed", "flipped", "rmse", "nrmse", "spearman"):
         assert word in output
     for line in results.summary(rows).to_dict("records"):
         (shown,) = [each for each in output.splitlines() if f"angle {line['magnitude']:g} " in each]

@@ -393,6 +393,8 @@ def test_a_record_is_read_back_as_it_was_written(tmp_path: Path) -> None:
         {"x": [1, None]},
         "Traceback",
         "sweep",
+        ("my_package",),
+        ("--config-dir", "there"),
         "host",
         "2026-01-01",
     )
