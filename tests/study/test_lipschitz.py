@@ -34,7 +34,7 @@ def test_it_is_that_of_the_weights(weights: torch.Tensor, tmp_path: Path) -> Non
         tmp_path / "results",
         *words,
         *("model.architecture=networks:Linear", f"model.path={tmp_path / 'linear.pt'}"),
-        *("model.mean=[0,0,0]", "model.std=[1,1,1]", "explainer=input_x_gradient"),
+        *("model.mean=[0.0,0.0,0.0]", "model.std=[1.0,1.0,1.0]", "explainer=input_x_gradient"),
         *("transform=gaussian_noise", f"transform.sigma={SIGMA}", f"draws={DRAWS}"),
         *("metric=[euclidean]", f"seed={SEED}"),
     )

@@ -105,7 +105,7 @@ def test_every_column_has_its_type(done: Done, rows: pd.DataFrame) -> None:
         assert found.names == [*(column.name for column in SPINE), *METRICS, *FACTS]
         assert all(found.field(name).metadata[b"description"] for name in found.names)
     assert set(rows.columns) == FIXED | {*METRICS, *FACTS}
-    text, whole = pa.string(), {"seed": "int64", "rank": "int8", "draw": "Int32", "draws": "Int32"}
+    text, whole = pa.string(), {"seed": "int64", "rank": "int8", "draw": "int32", "draws": "int32"}
     for field in found:
         if pa.types.is_float64(field.type):
             assert rows[field.name].dtype == "float64"

@@ -393,10 +393,10 @@ def test_a_record_is_read_back_as_it_was_written(tmp_path: Path) -> None:
         {"x": [1, None]},
         "Traceback",
         "sweep",
-        ("my_package",),
-        ("--config-dir", "there"),
         "host",
         "2026-01-01",
+        ("my_package",),
+        ("--config-dir", "there"),
     )
     path = record(tmp_path, failed)
     assert record(tmp_path, failed) == path
