@@ -42,7 +42,7 @@ RENAMED = {
     "rmse_interpolation": "rmse_there_and_back",
     "rmse_sampling": "rmse_second_draw",
 }
-# These say where a row came from, or name a cell by a key that has other parts now.
+# These say which job a row is of, where it came from, or name a cell by a key with other parts now.
 OTHER = ["case", "cell", "sweep", "image_path"]
 KEY = ["case", "transform", "magnitude", "explainer", "image_id", "rank"]
 
@@ -64,7 +64,7 @@ def differences(old: pd.DataFrame, new: pd.DataFrame) -> dict[str, float]:
     new = new.sort_values(KEY, ignore_index=True)
     assert len(old) == len(new), f"{len(old)} rows before, {len(new)} now"
     found = {}
-    for name in old.columns.drop(OTHER):
+    for name in old.columns.drop(OTHER, errors="ignore"):
         before, now = old[name], new[name]
         if pd.api.types.is_float_dtype(before):
             # Relative, because relevance has units: the RMSE of some methods is of order 1e-6.
