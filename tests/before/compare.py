@@ -44,6 +44,7 @@ RENAMED = {
 }
 # These say which job a row is of, where it came from, or name a cell by a key with other parts now.
 OTHER = ["case", "cell", "sweep", "image_path"]
+SCORES = ["cosine", "pearson", "spearman", "ssim", "topk_iou"]
 KEY = ["case", "transform", "magnitude", "explainer", "image_id", "rank"]
 
 
@@ -59,7 +60,10 @@ def computed(folder: Path) -> pd.DataFrame:
 
 
 def differences(old: pd.DataFrame, new: pd.DataFrame) -> dict[str, float]:
-    """The largest relative difference of each science column; infinity for words or nulls."""
+    """The largest difference of each science column; infinity for words or nulls.
+
+    Absolute for scores from -1 to 1, relative for all other numbers.
+    """
     old = old.rename(columns=RENAMED).sort_values(KEY, ignore_index=True)
     new = new.sort_values(KEY, ignore_index=True)
     assert len(old) == len(new), f"{len(old)} rows before, {len(new)} now"
@@ -67,8 +71,8 @@ def differences(old: pd.DataFrame, new: pd.DataFrame) -> dict[str, float]:
     for name in old.columns.drop(OTHER, errors="ignore"):
         before, now = old[name], new[name]
         if pd.api.types.is_float_dtype(before):
-            # Relative, because relevance has units: the RMSE of some methods is of order 1e-6.
-            size = before.abs().where(before != 0, 1.0)
+            # Scores are on a scale of 1; relevance has units, and the RMSE of some methods is 1e-6.
+            size = 1.0 if name in SCORES else before.abs().where(before != 0, 1.0)
             gap = (before - now.astype("float64")).abs() / size
             gap = gap.where(before.notna() | now.notna(), 0.0)
             found[name] = float(gap.fillna(np.inf).max())
@@ -87,7 +91,7 @@ def main() -> None:
     for name, gap in found.items():
         print(f"{name:<24} {gap:.2g}")
     worst = max(found.values())
-    print(f"{len(new)} rows, largest relative difference {worst:.2g}, allowed {TOLERANCE:g}")
+    print(f"{len(new)} rows, largest difference {worst:.2g}, allowed {TOLERANCE:g}")
     sys.exit(1 if worst > TOLERANCE else 0)
 
 
