@@ -5,7 +5,7 @@ from xai_sweep.models.classifier import (
     Normalisation,
     Preprocess,
     evaluating,
-    sample,
+    grey_images,
 )
 from xai_sweep.models.loading import load
 from xai_sweep.models.source import ModelSource
@@ -16,6 +16,6 @@ __all__ = [
     "Normalisation",
     "Preprocess",
     "evaluating",
+    "grey_images",
     "load",
-    "sample",
 ]

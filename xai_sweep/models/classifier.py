@@ -93,7 +93,7 @@ def preprocessing(
     return steps
 
 
-def sample(classifier: Classifier) -> Float[Tensor, "2 c h w"]:
+def grey_images(classifier: Classifier) -> Float[Tensor, "2 c h w"]:
     """Two grey images, preprocessed as the classifier's images are, on the network's device."""
     grey = new("RGB", (2 * classifier.size, 2 * classifier.size), (127, 127, 127))
     like = next(classifier.module.parameters(), torch.empty(0))

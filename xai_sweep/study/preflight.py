@@ -14,7 +14,7 @@ from xai_sweep.core.errors import InputError
 from xai_sweep.explainers import LRP, Fittable
 from xai_sweep.explainers.base import Explainer
 from xai_sweep.explainers.relevance.engine import Propagation
-from xai_sweep.models import load, sample
+from xai_sweep.models import grey_images, load
 from xai_sweep.study.fitting import from_file
 from xai_sweep.study.subject import Subject
 
@@ -70,7 +70,7 @@ def preflight(cfg: DictConfig) -> Preflight:
     if isinstance(explainer, Fittable):
         explainer = from_file(explainer)
     classifier = load(build(cfg.model))
-    images = sample(classifier)
+    images = grey_images(classifier)
     operations: tuple[Operation, ...] = ()
     memory = None
     try:

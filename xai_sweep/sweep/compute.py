@@ -17,7 +17,7 @@ from xai_sweep.config.building import build
 from xai_sweep.data import ImageFile
 from xai_sweep.data.loader import ImageModule
 from xai_sweep.explainers import Explainer, Fittable
-from xai_sweep.models import Classifier, load, sample
+from xai_sweep.models import Classifier, grey_images, load
 from xai_sweep.store.manifest import manifest
 from xai_sweep.store.sharing.lease import Lease, LeaseLostError
 from xai_sweep.store.store import Store
@@ -238,7 +238,7 @@ def _checked(explainer: Explainer, classifier: Classifier) -> dict[str, Any]:
     Raises:
         InputError: the network cannot be explained; names the layer.
     """
-    findings = dict(explainer.prepare(classifier, sample(classifier)))
+    findings = dict(explainer.prepare(classifier, grey_images(classifier)))
     for operation in findings.get("unsupported", []):
         print(f"warning: {operation}: passed as input times gradient", file=sys.stderr)
     return findings
