@@ -10,7 +10,6 @@ from skimage import data
 from skimage.metrics import structural_similarity
 
 from xai_sweep.metrics import SSIM, Pairs
-from xai_sweep.metrics.similarity import ssim
 from xai_sweep.metrics.similarity.ssim import blur, similarity
 
 C1, C2 = 0.01**2, 0.03**2
@@ -79,14 +78,10 @@ def test_a_constant_reference_is_undefined_a_constant_new_map_is_not() -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 11, 11), (3, 20, 31), (5, 11, 300), (2, 10, 40), (4, 1, 7)])
-def test_the_blur_is_the_same_for_any_number_of_maps_and_either_way(
-    shape: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_blur_is_the_same_for_any_number_of_maps(shape: tuple[int, int, int]) -> None:
     maps = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     blurred = blur(maps)
     assert torch.equal(torch.cat([blur(each) for each in maps.split(1)]), blurred)
-    monkeypatch.setattr(ssim, "HAS_FAST_CONVOLUTION", False)
-    torch.testing.assert_close(blur(maps), blurred, rtol=1e-5, atol=1e-6)
     taps = torch.tensor([math.exp(-((d / 1.5) ** 2) / 2) for d in range(-5, 6)]).double()
     window = torch.outer(taps, taps)[None, None] / taps.sum() ** 2
     direct = torch.nn.functional.conv2d(maps[:, None].double(), window, padding=5)[:, 0]
