@@ -13,11 +13,12 @@ from torch import Tensor
 from xai_sweep.core.errors import Failure
 from xai_sweep.data import Batch, ImageFile
 from xai_sweep.metrics.base import Metric, Need
+from xai_sweep.metrics.similarity.rmse import RMSE
 from xai_sweep.store.heatmaps import Heatmaps
 from xai_sweep.study.batching import Batching
 from xai_sweep.study.case import Annotation, Case, seed
 from xai_sweep.study.question import Change
-from xai_sweep.study.rows import Comparison, failed_rows, heatmaps, rows
+from xai_sweep.study.rows import Comparison, columns, failed_rows, heatmaps, rows
 from xai_sweep.study.subject import Subject
 from xai_sweep.study.views import Views
 
@@ -49,7 +50,8 @@ class Probe(pl.LightningModule):
         self.subject = subject
         self.changes = tuple(changes)
         self.views = [Views(subject, change.question) for change in changes]
-        self.metrics = dict(metrics)
+        # RMSE says which heatmaps are worst, whether it is chosen or not.
+        self.metrics = {**({"rmse": RMSE()} if keep_heatmaps else {}), **metrics}
         self.seed = changes[0].question.seed
         self.ranks = changes[0].question.ranks
         self.keep_heatmaps = keep_heatmaps
@@ -152,10 +154,11 @@ class Probe(pl.LightningModule):
             [magnitude for _, magnitude in pairs], dtype=torch.float64, device=cases[0].image.device
         )
         view = self.views[curve].make(self.changes[curve].transform, cases, magnitudes, draw)
+        found = columns(view, self.metrics, self.ranks)
         kept: Sequence[Heatmaps | None] = [None] * len(cases)
         if self.keep_heatmaps and draw == 0:
-            kept = heatmaps(view)
-        return list(zip(rows(view, self.metrics, self.ranks), kept, strict=True))
+            kept = heatmaps(view, found["rmse"])
+        return list(zip(rows(view, found), kept, strict=True))
 
     def _seeds(self, items: Sequence[ImageFile], purpose: str) -> Int64[Tensor, " b"]:
         return torch.tensor([seed(self.seed, item, purpose) for item in items])

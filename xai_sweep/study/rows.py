@@ -11,7 +11,6 @@ from torch import Tensor
 from xai_sweep.data import ImageFile
 from xai_sweep.metrics.base import Metric
 from xai_sweep.metrics.maps import energy, largest
-from xai_sweep.metrics.similarity.rmse import RMSE
 from xai_sweep.store.heatmaps import Heatmaps
 from xai_sweep.study.view import View
 
@@ -33,7 +32,14 @@ class Comparison:
     heatmaps: Heatmaps | None = None
 
 
-def measured(view: View, metrics: Mapping[str, Metric]) -> dict[str, Num[Tensor, "b k"]]:
+def columns(
+    view: View, metrics: Mapping[str, Metric], ranks: int
+) -> dict[str, Shaped[Tensor, "b k"]]:
+    """Every column that depends on image, magnitude and draw."""
+    return {**_predicted(view, ranks), **_measured(view, metrics), **view.explained.facts}
+
+
+def _measured(view: View, metrics: Mapping[str, Metric]) -> dict[str, Num[Tensor, "b k"]]:
     """The columns of every metric."""
     # A CPU is a third faster with one image's maps at a time, which stay in its cache.
     size = 1 if view.region.device.type == "cpu" else len(view.cases)
@@ -44,7 +50,7 @@ def measured(view: View, metrics: Mapping[str, Metric]) -> dict[str, Num[Tensor,
     return {name: torch.cat([each[name] for each in found]) for name in found[0]} if found else {}
 
 
-def columns(view: View, ranks: int) -> dict[str, Shaped[Tensor, "b k"]]:
+def _predicted(view: View, ranks: int) -> dict[str, Shaped[Tensor, "b k"]]:
     """What the model said of both images, and how far image and logits moved."""
     targets, probabilities = view.reference_targets, view.logits.softmax(dim=1)
     classes = view.subject.best(view.logits, ranks)
@@ -69,9 +75,9 @@ def columns(view: View, ranks: int) -> dict[str, Shaped[Tensor, "b k"]]:
     }
 
 
-def rows(view: View, metrics: Mapping[str, Metric], ranks: int) -> list[list[dict[str, Any]]]:
-    """The rows of each case in a view, one per rank."""
-    found = {**columns(view, ranks), **measured(view, metrics), **view.explained.facts}
+def rows(view: View, found: Mapping[str, Shaped[Tensor, "b k"]]) -> list[list[dict[str, Any]]]:
+    """The rows of each case in a view, one per rank, from its columns."""
+    ranks = view.targets.shape[1]
     values = {name: column.tolist() for name, column in found.items()}
     label = view.subject.classifier.label
     return [
@@ -93,9 +99,8 @@ def failed_rows(item: ImageFile, draw: int, ranks: int, error: str) -> list[dict
     return [{**_key(item, draw, rank), "error": error} for rank in range(1, ranks + 1)]
 
 
-def heatmaps(view: View) -> list[Heatmaps]:
-    """What is needed to plot each case: photos, reference heatmaps and new heatmaps."""
-    rmse = torch.cat([RMSE().between(part.pairs) for part in view.parts(1)])
+def heatmaps(view: View, rmse: Float[Tensor, "b k"]) -> list[Heatmaps]:
+    """What is needed to plot each case: photos and heatmaps; RMSE says which cases are worst."""
     together = Heatmaps(
         image_id=tuple(case.item.image_id for case in view.cases),
         rmse=rmse.mean(dim=1).float().cpu().numpy(),
