@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-rows test-slurm test-chaos test-wandb lint type bench clean
+.PHONY: help setup run test test-rows test-slurm test-chaos test-wandb test-networks lint type bench clean
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -37,6 +37,9 @@ test-wandb: $(STAMP) ## sweeps against a W&B server that is slow, broken, deaf o
 
 test-chaos: $(STAMP) ## sweeps that are killed, put to sleep and left without disk; minutes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m chaos tests/sweep/test_chaos.py
+
+test-networks: $(STAMP) ## methods on many networks of timm and torchvision; minutes
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m networks tests
 
 lint: $(STAMP) ## style
 	$(BIN)/ruff check .

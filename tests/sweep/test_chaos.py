@@ -93,19 +93,28 @@ def harass(
             victim.kill()
             kills += 1
         else:
-            with suppress(ProcessLookupError):  # it has just ended by itself
-                os.kill(victim.pid or 0, signal.SIGSTOP)
-                asleep.append(victim)
-                naps += 1
+            _send(victim, signal.SIGSTOP)
+            asleep.append(victim)
+            naps += 1
         if asleep and dice.random() < 0.5:
             awake.append(asleep.pop(0))
-            os.kill(awake[-1].pid or 0, signal.SIGCONT)
+            _send(awake[-1], signal.SIGCONT)
     for each in asleep:
-        os.kill(each.pid or 0, signal.SIGCONT)
+        _send(each, signal.SIGCONT)
     for each in [*awake, *asleep]:
         each.join(2 * chaos.HANGS)
         assert each.exitcode == 0, printed.read_text()[-5000:]
     return kills, naps
+
+
+def _send(worker: BaseProcess, signum: int) -> None:
+    """Send a signal to a worker, which may have ended by itself since one looked.
+
+    One that ended just before its SIGSTOP is gone when the next worker starts, because
+    multiprocessing then reaps all that have ended.
+    """
+    with suppress(ProcessLookupError):
+        os.kill(worker.pid or 0, signum)
 
 
 def test_killed_at_random_moments(
