@@ -5,15 +5,17 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from PIL import Image
 from torch import Tensor
 
 from xai_sweep.data.base import Box
 from xai_sweep.models import Preprocess
+from xai_sweep.models.preprocessing import grey_picture
 from xai_sweep.study.case import Annotation
 
 
-def annotate(boxes: Sequence[Box], size: tuple[int, int], preprocess: Preprocess) -> Annotation:
+def annotate(
+    boxes: Sequence[Box], size: tuple[int, int], preprocess: Preprocess, channels: int = 3
+) -> Annotation:
     """Boxes of a photo in the frame of the network.
 
     They follow whatever the preprocessing does with pixels: each box is drawn in white on a black
@@ -24,7 +26,8 @@ def annotate(boxes: Sequence[Box], size: tuple[int, int], preprocess: Preprocess
     Args:
         boxes: in pixels of the photo.
         size: width and height of the photo.
-        preprocess: Pillow image to a tensor ``[C, H, W]``, affine in the pixels' values.
+        preprocess: a picture to a tensor ``[C, H, W]``, affine in the pixels' values.
+        channels: of the pictures that it takes.
 
     Returns:
         The mask of all boxes together, and the rectangle around what is left of each box, in whole
@@ -34,8 +37,14 @@ def annotate(boxes: Sequence[Box], size: tuple[int, int], preprocess: Preprocess
         ValueError: the preprocessing gives the same for black and for white.
     """
     width, height = size
-    black = _preprocessed(np.zeros((height, width)), preprocess)
-    contrast = _preprocessed(np.ones((height, width)), preprocess) - black
+
+    def preprocessed(grey: Float[np.ndarray, "h w"]) -> Float[Tensor, "y x"]:
+        """A grey image in [0, 1] after preprocessing, its channels summed."""
+        levels = (grey * 255).round().astype(np.uint8)
+        return preprocess(grey_picture(levels, channels)).double().sum(dim=0)
+
+    black = preprocessed(np.zeros((height, width)))
+    contrast = preprocessed(np.ones((height, width))) - black
     if not (contrast > 0).any():
         raise ValueError("gives the same for a black and a white image, so boxes cannot follow")
     masks = []
@@ -44,18 +53,12 @@ def annotate(boxes: Sequence[Box], size: tuple[int, int], preprocess: Preprocess
             _coverage(box.top, box.bottom, height), _coverage(box.left, box.right, width)
         )
         # What the preprocessing adds around the photo has no contrast, and is never inside.
-        masks.append((_preprocessed(drawn, preprocess) - black >= contrast / 2) & (contrast > 0))
+        masks.append((preprocessed(drawn) - black >= contrast / 2) & (contrast > 0))
     edges = [_edges(mask) for mask in masks if mask.any()]
     return Annotation(
         mask=torch.stack(masks).any(dim=0),
         boxes=torch.tensor(edges, dtype=torch.float64).reshape(-1, 4),
     )
-
-
-def _preprocessed(grey: np.ndarray, preprocess: Preprocess) -> Float[Tensor, "h w"]:
-    """A grey image in [0, 1] after preprocessing, its channels summed."""
-    levels = (grey * 255).round().astype(np.uint8)
-    return preprocess(Image.fromarray(levels).convert("RGB")).double().sum(dim=0)
 
 
 def _coverage(start: float, end: float, length: int) -> Float[np.ndarray, " n"]:

@@ -4,8 +4,9 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pkgutil import resolve_name
-from typing import Any
+from typing import Annotated, Any
 
+from annotated_types import Ge
 from omegaconf import OmegaConf
 from torch import nn
 from typing_extensions import override
@@ -13,6 +14,7 @@ from typing_extensions import override
 from xai_sweep.core.errors import InputError
 from xai_sweep.models.classifier import Classifier
 from xai_sweep.models.labels import read_labels
+from xai_sweep.models.preprocessing import check_normalisation, height_and_width, numbers
 from xai_sweep.models.source import ModelSource, frozen, seeded
 from xai_sweep.models.weights import file_identity, put_weights, read_weights
 
@@ -21,7 +23,7 @@ from xai_sweep.models.weights import file_identity, put_weights, read_weights
 class CheckpointModel(ModelSource):
     """A network by its import path, with weights from a file.
 
-    The shorter side of an image is resized to ``size / 0.875`` and the centre is cropped.
+    An image is resized until it covers ``size / 0.875``, and the centre is cropped.
 
     Attributes:
         architecture: ``package.module:Class``, a class or function that builds the network.
@@ -29,8 +31,10 @@ class CheckpointModel(ModelSource):
         path: a state dict (``.pt``, ``.pth``), a ``.safetensors`` file, or a Lightning checkpoint
             (``.ckpt``), of which the part that fits the network is used.
         mean, std: the normalisation it was trained with, one number per channel, in pixel units.
-        size: height and width of its input, in pixels.
+        size: height and width of its input, in pixels; one number for a square.
         labels: class names, or the path of a text file with one name per line.
+        channels: of its input; None takes as many as ``mean`` has numbers. One is given grey
+            photos, three colour photos, any other number stacks with as many channels.
     """
 
     architecture: str | None = None
@@ -38,15 +42,19 @@ class CheckpointModel(ModelSource):
     path: str | None = None
     mean: Sequence[float] = (0.485, 0.456, 0.406)
     std: Sequence[float] = (0.229, 0.224, 0.225)
-    size: int = 224
+    size: int | Sequence[int] = 224
     labels: str | Sequence[str] | None = None
+    channels: Annotated[int, Ge(1)] | None = None
 
     def __post_init__(self) -> None:
         # Lists from a yaml file cannot be hashed.
         plain: Any = OmegaConf.to_container(OmegaConf.create({"_": self.arguments}), resolve=True)
         object.__setattr__(self, "arguments", plain["_"] or {})
-        object.__setattr__(self, "mean", tuple(self.mean))
-        object.__setattr__(self, "std", tuple(self.std))
+        object.__setattr__(self, "mean", numbers("model.mean", self.mean))
+        object.__setattr__(self, "std", numbers("model.std", self.std))
+        if not isinstance(self.size, int):
+            object.__setattr__(self, "size", height_and_width("model.size", self.size))
+        check_normalisation(self.mean, self.std, self.channels)
         if self.labels is not None and not isinstance(self.labels, str):
             object.__setattr__(self, "labels", tuple(self.labels))
 
@@ -64,7 +72,8 @@ class CheckpointModel(ModelSource):
         module = self._build()
         put_weights(module, state, self._path, "model.path")
         labels = read_labels(self.labels)
-        return Classifier(frozen(module), tuple(self.mean), tuple(self.std), labels, size=self.size)
+        size = self.size if isinstance(self.size, int) else (self.size[0], self.size[1])
+        return Classifier(frozen(module), tuple(self.mean), tuple(self.std), labels, size=size)
 
     @property
     def _path(self) -> str:

@@ -1,19 +1,23 @@
 """A classifier: a network with its normalisation, preprocessing and class names."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import cast
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int64
-from PIL.Image import Image, new
 from torch import Tensor, nn
-from torchvision.transforms import v2
 
 from xai_sweep.core.errors import InputError
-
-Preprocess = Callable[[Image], Float[Tensor, "c h w"]]
+from xai_sweep.models.preprocessing import (
+    Preprocess,
+    check_normalisation,
+    grey_picture,
+    height_and_width,
+    preprocessing,
+)
 
 
 @dataclass(frozen=True)
@@ -48,9 +52,14 @@ class Classifier:
         module: the network. It is used in evaluation mode and not changed otherwise.
         mean, std: the normalisation it was trained with, one number per channel.
         labels: class names by index; empty if unknown.
-        preprocess: Pillow image (RGB) to a normalised tensor ``float32[C, H, W]``. By default the
-            shorter side is resized to ``size / 0.875`` and the centre is cropped to ``size``.
-        size: height and width of the default preprocessing, in pixels.
+        preprocess: a picture to a normalised tensor ``float32[C, H, W]``. The picture is a Pillow
+            image in RGB if the network has one or three channels, otherwise a tensor
+            ``float32[C, H, W]`` in [0, 1]. By default it is resized until ``size / 0.875`` is
+            covered, and the centre is cropped to ``size``.
+        size: height and width of the default preprocessing, in pixels; one number for a square.
+
+    Raises:
+        InputError: ``mean`` and ``std`` do not have a number per channel, from 0 to 1.
     """
 
     module: nn.Module
@@ -58,44 +67,36 @@ class Classifier:
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
     labels: tuple[str, ...] = ()
     preprocess: Preprocess = None  # type: ignore[assignment]  # filled in below
-    size: int = 224
+    size: int | tuple[int, int] = 224
     normalisation: Normalisation = field(init=False)
 
     def __post_init__(self) -> None:
+        check_normalisation(self.mean, self.std)
         normalisation = Normalisation(tuple(self.mean), tuple(self.std))
         object.__setattr__(self, "normalisation", normalisation)
         if cast("Preprocess | None", self.preprocess) is None:
-            default = preprocessing(self.size, round(self.size / 0.875), normalisation)
+            default = preprocessing(self.height_and_width, self.mean, self.std)
             object.__setattr__(self, "preprocess", default)
+
+    @property
+    def channels(self) -> int:
+        """How many the network sees."""
+        return len(self.mean)
+
+    @property
+    def height_and_width(self) -> tuple[int, int]:
+        """The size of the default preprocessing, in pixels."""
+        return height_and_width("model.size", self.size)
 
     def label(self, index: int) -> str:
         """The name of a class, or its number if it has none."""
         return self.labels[index] if index < len(self.labels) else str(index)
 
 
-def preprocessing(
-    size: int,
-    resize: int,
-    normalisation: Normalisation,
-    interpolation: v2.InterpolationMode = v2.InterpolationMode.BILINEAR,
-) -> Preprocess:
-    """Resize the shorter side to ``resize``, crop the centre to ``size``, scale, normalise."""
-    steps: Preprocess = v2.Compose(
-        [
-            v2.Resize(resize, interpolation=interpolation, antialias=True),
-            v2.CenterCrop(size),
-            v2.ToImage(),
-            v2.ToDtype(torch.float32, scale=True),
-            v2.Normalize(list(normalisation.mean), list(normalisation.std)),
-            v2.ToPureTensor(),
-        ]
-    )
-    return steps
-
-
 def grey_images(classifier: Classifier) -> Float[Tensor, "2 c h w"]:
     """Two grey images, preprocessed as the classifier's images are, on the network's device."""
-    grey = new("RGB", (2 * classifier.size, 2 * classifier.size), (127, 127, 127))
+    height, width = classifier.height_and_width
+    grey = grey_picture(np.full((2 * height, 2 * width), 127, np.uint8), classifier.channels)
     like = next(classifier.module.parameters(), torch.empty(0))
     return torch.stack([classifier.preprocess(grey)] * 2).to(like)
 

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import ClassVar
 
 import torch
 from torch import nn
@@ -12,6 +13,9 @@ from xai_sweep.models.classifier import Classifier
 
 class ModelSource(ABC):
     """Loads a network. Subclasses are frozen dataclasses: equal sources load equal networks."""
+
+    # Run-time type checkers must leave the check to `__post_init__`, which names the parameter.
+    __no_type_check__: ClassVar[bool] = True
 
     @abstractmethod
     def identity(self) -> dict[str, str]:

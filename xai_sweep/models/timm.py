@@ -1,22 +1,26 @@
 """Any image classifier of timm."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import timm
+from annotated_types import Ge
 from huggingface_hub import hf_hub_url, try_to_load_from_cache
 from timm.data.config import resolve_data_config
 from timm.data.transforms_factory import create_transform
 from timm.models import PretrainedCfg
 from torch import nn
+from torchvision.transforms import v2
 from typing_extensions import override
 
 from xai_sweep.core.errors import InputError
 from xai_sweep.models.classifier import Classifier
 from xai_sweep.models.downloads import downloading, hub_file
 from xai_sweep.models.labels import imagenet_labels
+from xai_sweep.models.preprocessing import Preprocess, check_normalisation, numbers
 from xai_sweep.models.source import ModelSource, frozen, seeded
 from xai_sweep.models.weights import classes_in, file_identity, put_weights, read_weights
 
@@ -31,11 +35,30 @@ class TimmModel(ModelSource):
         weights: ``default`` (timm's own, downloaded once), ``random``, or the path of a state
             dict; the number of classes follows from the file.
         seed: of random weights.
+        channels: of its input. Timm fits the weights of the first layer to other numbers than
+            three; ``mean`` and ``std`` must then be given.
+        mean, std: of the normalisation, one number per channel; None takes those of the weights.
     """
 
     name: str
     weights: str = "default"
     seed: int = 0
+    channels: Annotated[int, Ge(1)] = 3
+    mean: Sequence[float] | None = None
+    std: Sequence[float] | None = None
+
+    def __post_init__(self) -> None:
+        if self.mean is None or self.std is None:
+            key = "model.mean" if self.mean is None else "model.std"
+            if self.channels != 3:
+                allowed = f"model.channels={self.channels} needs {self.channels} numbers"
+                raise InputError(key, None, allowed)
+            if (self.mean is None) != (self.std is None):
+                raise InputError(key, None, "model.mean and model.std are given together or not")
+        else:  # a list could not be hashed
+            object.__setattr__(self, "mean", numbers("model.mean", self.mean))
+            object.__setattr__(self, "std", numbers("model.std", self.std))
+            check_normalisation(self.mean, self.std, self.channels)
 
     @override
     def identity(self) -> dict[str, str]:
@@ -48,7 +71,7 @@ class TimmModel(ModelSource):
     def load(self) -> Classifier:
         config = self._config()
         if self.weights == "default":
-            return timm_classifier(self._pretrained(config))
+            return timm_classifier(self._pretrained(config), self.mean, self.std)
         module = self._build()
         if self.weights != "random":
             state = read_weights(self.weights)
@@ -56,7 +79,7 @@ class TimmModel(ModelSource):
             if classes != config.num_classes:
                 module = self._build(num_classes=classes)
             put_weights(module, state, self.weights)
-        return timm_classifier(module)
+        return timm_classifier(module, self.mean, self.std)
 
     def _config(self) -> PretrainedCfg:
         names = [*timm.list_models(), *timm.list_pretrained()]
@@ -88,18 +111,33 @@ class TimmModel(ModelSource):
 
     def _build(self, **arguments: Any) -> nn.Module:
         with seeded(self.seed):
-            return timm.create_model(self.name, **arguments)
+            if self.channels == 3:
+                return timm.create_model(self.name, **arguments)
+            try:
+                return timm.create_model(self.name, in_chans=self.channels, **arguments)
+            except (TypeError, NotImplementedError, AssertionError) as error:
+                allowed = f"timm cannot build {self.name} so ({' '.join(str(error).split())})"
+                raise InputError("model.channels", self.channels, allowed) from error
 
 
-def timm_classifier(module: nn.Module) -> Classifier:
+def timm_classifier(
+    module: nn.Module,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+) -> Classifier:
     """The classifier of a network that timm built, with timm's preprocessing for it."""
     config = resolve_data_config({}, model=module)  # type: ignore[no-untyped-call]
+    if mean is not None and std is not None:
+        config |= {"mean": tuple(mean), "std": tuple(std)}
+    preprocess: Preprocess = create_transform(**config)
+    if len(config["mean"]) == 1:
+        preprocess = v2.Compose([v2.Grayscale(), preprocess])
     return Classifier(
         frozen(module),
         tuple(config["mean"]),
         tuple(config["std"]),
         imagenet_labels(module.num_classes),  # type: ignore[arg-type]
-        create_transform(**config),
+        preprocess,
         config["input_size"][-1],
     )
 

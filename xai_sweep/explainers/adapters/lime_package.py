@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from typing_extensions import override
 
+from xai_sweep.core.errors import InputError
 from xai_sweep.core.parameters import EXECUTION_ONLY
 from xai_sweep.core.seeds import derive
 from xai_sweep.explainers.base import Explained, Explainer
@@ -25,6 +26,7 @@ from xai_sweep.explainers.perturbation.superpixels import (
     check_options,
 )
 from xai_sweep.models.classifier import Classifier, check_targets, evaluating
+from xai_sweep.models.preprocessing import takes_photos
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,13 @@ class LimePackage(Explainer):
         return float(self.num_samples)
 
     @override
+    def prepare(
+        self, classifier: Classifier, images: Float[Tensor, "b c h w"]
+    ) -> Mapping[str, Any]:
+        _check_channels(images.shape[1])
+        return {}
+
+    @override
     def explain(
         self,
         classifier: Classifier,
@@ -68,6 +77,7 @@ class LimePackage(Explainer):
         seeds: Int64[Tensor, " b"] | None = None,
         carried: Int64[Tensor, "b h w"] | None = None,
     ) -> Explained:
+        _check_channels(images.shape[1])
         own_seeds = [0] * len(images) if seeds is None else seeds.tolist()
         pixels = classifier.normalisation.to_pixels(images.detach())
 
@@ -98,6 +108,12 @@ class LimePackage(Explainer):
                     table = torch.tensor([weights[j] for j in range(len(weights))])
                     heatmaps[index, rank] = table[labels]
         return Explained(heatmaps.to(images))
+
+
+def _check_channels(channels: int) -> None:
+    if not takes_photos(channels):
+        allowed = f"the package takes photos, this network {channels} channels; explainer=lime can"
+        raise InputError("explainer", "lime_package", allowed)
 
 
 @contextmanager

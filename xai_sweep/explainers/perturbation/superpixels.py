@@ -76,13 +76,14 @@ def as_photo(pixels: Float[Tensor, "c h w"]) -> Float64[np.ndarray, "h w c"]:
     """An image as a user of the package has it: colours in [0, 1], double precision.
 
     Values within a thousandth of an 8-bit level become that level, so that an image has the same
-    superpixels as the file that it was read from, on any device. Grey images get three channels.
+    superpixels as the file that it was read from, on any device. An image of another number of
+    channels than three is the mean of its channels, because superpixels are sought in photos.
     """
     exact = pixels.detach().double().cpu()
     levels = (exact * _LEVELS).round()
     snapped = torch.where((exact * _LEVELS - levels).abs() < _NEAR, levels / _LEVELS, exact)
-    if len(snapped) == 1:
-        snapped = snapped.expand(3, -1, -1)
+    if len(snapped) != 3:
+        snapped = snapped.mean(dim=0, keepdim=True).expand(3, -1, -1)
     return np.ascontiguousarray(snapped.permute(1, 2, 0).numpy())
 
 
