@@ -170,8 +170,10 @@ def test_deep_lift_agrees_with_captum_on_modules(
         (nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 4, 3), nn.ELU()),
         (nn.MaxPool2d(2), nn.ReLU()),
         (nn.Sigmoid(), nn.Conv2d(4, 4, 3), nn.ReLU(), nn.MaxPool2d(2)),
+        (nn.SiLU(), nn.GroupNorm(2, 4), nn.Conv2d(4, 4, 3), nn.Softmax(dim=1)),
+        (nn.LayerNorm([4, 14, 14]), nn.Conv2d(4, 4, 3), nn.GELU()),
     ],
-    ids=["elementwise", "pool between", "pool first", "pool last"],
+    ids=["elementwise", "pool between", "pool first", "pool last", "softmax", "layer norm"],
 )
 def test_deep_lift_is_the_paper_s(layers: tuple[nn.Module, ...], images: torch.Tensor) -> None:
     module = stack(*layers)
@@ -197,6 +199,48 @@ def test_deep_lift_passes_multipliers_on_through_max_pool() -> None:
     found = DeepLift().explain(classifier, x, torch.zeros(2, 1, dtype=torch.int64)).heatmaps
     expected = torch.tensor([[2.0, 0.0], [0.0, 0.0]], dtype=torch.float64)
     torch.testing.assert_close(found[0, 0], expected)
+
+
+class Attentive(nn.Module):
+    """Windows of the image as tokens, attention, a selective gate, and maxima of several kinds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, padding=1)
+        self.query, self.head = nn.Linear(8, 24), nn.Linear(8, 5)
+        self.gate = nn.Linear(8, 16)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        maps = F.gelu(self.stem(x))
+        windows = maps.unflatten(3, (4, 4)).unflatten(2, (4, 4)).permute(0, 2, 4, 3, 5, 1)
+        windows = windows.reshape(x.shape[0] * 16, 16, 8)
+        q, k, v = self.query(windows).chunk(3, dim=-1)
+        tokens = F.scaled_dot_product_attention(q, k, v) + F.normalize(windows, dim=-1)
+        maps = tokens.reshape(x.shape[0], 256, 8)
+        gates = self.gate(maps.mean(dim=1)).unflatten(1, (2, 1, 8)).softmax(dim=1)
+        maps = (torch.stack([maps, maps.flip(1)], dim=1) * gates).sum(dim=1)
+        pooled = maps.reshape(x.shape[0], 16, 16, 8).amax(dim=2).max(dim=1).values
+        return self.head(torch.maximum(pooled, maps.mean(dim=1)))
+
+
+def test_deep_lift_sums_to_the_difference_whatever_the_operation(images: torch.Tensor) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = Attentive().double()
+    found = DeepLift("black").explain(Classifier(module), images, TARGETS).heatmaps
+    start = baseline_like(images, "black", Classifier(module))
+    expected = (module(images) - module(start)).detach().gather(1, TARGETS)
+    torch.testing.assert_close(found.sum(dim=(2, 3)), expected, rtol=1e-6, atol=1e-8)
+
+
+def test_deep_lift_refuses_what_does_not_add_up(images: torch.Tensor) -> None:
+    class Stopped(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.detach().square().mean(dim=(2, 3)) + x.amax(dim=(2, 3))
+
+    message = r"^explainer=deep_lift: cannot explain this network: its contributions do not sum to"
+    with pytest.raises(InputError, match=message):
+        DeepLift().explain(Classifier(Stopped()), images, torch.tensor([[0], [1], [2]]))
 
 
 def test_functional_rectifiers_count(images: torch.Tensor) -> None:

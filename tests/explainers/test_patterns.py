@@ -261,6 +261,26 @@ def test_batchnorm_is_fused_before_patterns_are_sought() -> None:
     torch.testing.assert_close(first, patterns(fused, images, True))
 
 
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("layer", "what"),
+    [
+        (nn.SiLU(), r"aten.silu.default at 1"),
+        (nn.Tanh(), r"aten.tanh.default at 1"),
+        (nn.LayerNorm([4, 6, 6]), r"aten.layer_norm.default at 1"),
+        (nn.Softmax(dim=1), r"aten.softmax.int at 1"),
+    ],
+    ids=["silu", "tanh", "layer norm", "softmax"],
+)
+def test_networks_without_patterns_are_refused(
+    method: type[PatternMethod], layer: nn.Module, what: str
+) -> None:
+    module = random(nn.Sequential(nn.Conv2d(3, 4, 3), layer, nn.Flatten(), nn.Linear(144, 5)))
+    message = rf"^explainer={method.__name__}: is defined for linear layers and ReLUs; .* {what};"
+    with pytest.raises(InputError, match=message):
+        method().fit(Classifier(module), [some_images(4, 3, 8, 8)])
+
+
 # ---- fitting ----------------------------------------------------------------------------------
 
 

@@ -18,6 +18,8 @@ def contributions(module: nn.Sequential, image: Tensor, start: Tensor, target: i
     ):
         if isinstance(layer, nn.Conv2d | nn.Linear | nn.Flatten):
             multipliers = torch.autograd.functional.vjp(layer, before[0], multipliers)[1]
+        elif isinstance(layer, nn.Softmax | nn.GroupNorm | nn.LayerNorm):
+            multipliers = _averaged(layer, multipliers, before)
         elif isinstance(layer, nn.MaxPool2d):
             multipliers = _max_pool(int(layer.kernel_size), multipliers, before, after)
         else:
@@ -25,6 +27,16 @@ def contributions(module: nn.Sequential, image: Tensor, start: Tensor, target: i
             slopes = (after[0] - after[1]) / change
             multipliers = multipliers * slopes.where(change.abs() > 1e-9, 0)
     return multipliers * (image - start)
+
+
+def _averaged(layer: nn.Module, multipliers: Tensor, before: tuple[Tensor, Tensor]) -> Tensor:
+    """The mean gradient on the line between the inputs, by many rectangles of equal width."""
+    (x, x0), points = before, 2000
+    gradients = [
+        torch.autograd.functional.vjp(layer, x0 + (x - x0) * (point + 0.5) / points, multipliers)[1]
+        for point in range(points)
+    ]
+    return torch.stack(gradients).mean(dim=0)
 
 
 def _max_pool(

@@ -17,6 +17,8 @@ from xai_sweep.explainers.base import Explained
 from xai_sweep.explainers.fittable import Fittable
 from xai_sweep.explainers.memory import Memory
 from xai_sweep.explainers.relevance.engine import Plan, Propagation
+from xai_sweep.explainers.relevance.engine.operations import ACTIVATIONS
+from xai_sweep.explainers.relevance.engine.steps import Gradient, LayerNorm, Step
 from xai_sweep.explainers.relevance.lrp import LRP
 from xai_sweep.explainers.relevance.pattern_passes import estimate, layers, measured, through
 from xai_sweep.explainers.relevance.patterns import Estimator, Patterns, weights_hash
@@ -26,6 +28,16 @@ from xai_sweep.models.classifier import Classifier, check_targets
 # Rounding depends on how images are grouped, so the groups are always the same.
 BATCH = 8
 _KEY = "explainer.patterns"
+aten = torch.ops.aten
+_RECTIFIERS: frozenset[Any] = frozenset(
+    {
+        aten.relu.default,
+        aten.relu6.default,
+        aten.hardtanh.default,
+        aten.leaky_relu.default,
+        aten.prelu.default,
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -33,8 +45,9 @@ class PatternMethod(Fittable):
     """The gradient of the logit, times the logit, propagated back with other weights.
 
     The network is the graph that LRP sees: batchnorm is fused where that is exact, and sums, pools
-    and gates pass on what the gradient does. Activations other than ReLU pass on their output
-    divided by their input, which for a ReLU is its gradient.
+    and gates pass on what the gradient does. Rectifiers pass on their output divided by their
+    input, which for a ReLU is its gradient. For smooth activations, normalisations and attention
+    patterns are not defined, and networks that have them are refused.
 
     Attributes:
         patterns: what was fitted, a `Patterns`; or the path of a file with it, which has to be read
@@ -86,7 +99,7 @@ class PatternMethod(Fittable):
             if first is None:
                 name = type(self).__name__
                 raise InputError("explainer", name, "needs at least one image to fit")
-            plan = _plan(classifier, first)
+            plan = self._plan(classifier, first)
             tensors, images = estimate(plan, chain([first], groups), self.estimator)
             growth = measured(plan, tensors, first)
         weights = weights_hash(classifier.module)
@@ -143,7 +156,7 @@ class PatternMethod(Fittable):
     def _propagation(self, classifier: Classifier, images: Tensor) -> Propagation:
         def make() -> Propagation:
             patterns = self._checked(classifier)
-            plan = _plan(classifier, images)
+            plan = self._plan(classifier, images)
             own = layers(plan)
             weights = {
                 name: self.weight_back(
@@ -157,6 +170,25 @@ class PatternMethod(Fittable):
             return through(plan, weights)
 
         return self._memory.recall(capture(classifier, images), "propagation", make)
+
+    def _plan(self, classifier: Classifier, images: Tensor) -> Plan:
+        """The network as LRP-0 sees it, whose relevance in the form ``c`` is the gradient.
+
+        Raises:
+            InputError: the network has operations for which patterns are not defined.
+        """
+        rules = [{"rule": "zero"}]
+        plan = LRP(rules, unsupported="gradient").propagation(classifier, images).plan
+        for step in plan.steps:
+            if isinstance(step, Gradient | LayerNorm) or _is_smooth(step):
+                raise InputError(
+                    "explainer",
+                    type(self).__name__,
+                    f"is defined for linear layers and ReLUs; this network has {step.node.target} "
+                    f"at {plan.flow.paths.get(step.node) or 'its top level'}; "
+                    "integrated_gradients explains it",
+                )
+        return plan
 
     def _checked(self, classifier: Classifier) -> Patterns:
         """The patterns, which must be those of this network and this estimator."""
@@ -181,9 +213,10 @@ class PatternMethod(Fittable):
         )
 
 
-def _plan(classifier: Classifier, images: Tensor) -> Plan:
-    """The network as LRP-0 sees it, whose relevance in the form ``c`` is the gradient."""
-    return LRP([{"rule": "zero"}], unsupported="gradient").propagation(classifier, images).plan
+def _is_smooth(step: Step) -> bool:
+    """Whether the step is, or ends in, an activation that is no rectifier."""
+    activation = step.node.target
+    return bool(step.inputs) and activation in ACTIVATIONS and activation not in _RECTIFIERS
 
 
 def _grouped(batches: Iterable[Tensor], limit: int | None) -> Iterator[Tensor]:
