@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -47,9 +48,82 @@ def test_home_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert ids(Folder("~/photos")) == ["a.png"]
 
 
-def test_hidden_files_and_folders_are_left_out(tmp_path: Path) -> None:
-    grow(tmp_path, "a.png", ".b.png", ".cache/c.png", "__MACOSX/._a.png")
+def test_hidden_files_and_what_systems_leave_are_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    grow(tmp_path, "a.png", ".b.png", ".cache/c.png", "__MACOSX/._a.png", "._a.png", "d/._b.png")
+    grow(tmp_path, "@eaDir/a.png/thumb.jpg", "d/@eaDir/x.jpg", "Thumbs.db", "d/desktop.ini")
+    grow(tmp_path, "d/.DS_Store")
     assert ids(Folder(str(tmp_path))) == ["a.png"]
+    (message,) = caplog.messages
+    assert message == (
+        f"data.root={tmp_path}: left out hidden files or those of the system (._* 2, @eaDir 2, "
+        "hidden 2, .DS_Store 1, Thumbs.db 1, __MACOSX 1, ...)"
+    )
+
+
+def test_what_is_no_image_is_counted_and_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    grow(tmp_path, "a.png", "README", "x.CR2", *(f"{number}.txt" for number in range(3)))
+    np.save(tmp_path / "features.npy", np.zeros((4, 4)))
+    assert ids(Folder(str(tmp_path))) == ["a.png"]
+    assert caplog.messages == [
+        f"data.root={tmp_path}: left out 6 files that are no images "
+        "(.txt 3, .cr2 1, .npy 1, without extension 1)"
+    ]
+
+
+def test_arrays_are_images_where_there_are_no_others(tmp_path: Path) -> None:
+    np.save(tmp_path / "b.npy", np.zeros((4, 4)))
+    np.savez(tmp_path / "a.npz", np.zeros((4, 4)))
+    assert ids(Folder(str(tmp_path))) == ["a.npz", "b.npy"]
+
+
+def test_files_without_an_extension_are_known_by_their_content(tmp_path: Path) -> None:
+    image = Image.new("RGB", (3, 2))
+    names = ("photo", "1.2.840.10008", "scan.7", "a photo of v. Goethe", "IMG.2024-05-17")
+    for name, kind in zip(names, ("PNG", "JPEG", "TIFF", "GIF", "WEBP"), strict=True):
+        image.save(tmp_path / name, kind)
+    grow(tmp_path, "README", "empty")
+    (tmp_path / "notes").write_text("no photo")
+    (tmp_path / "gone").symlink_to("nowhere")
+    files = Folder(str(tmp_path)).files()
+    assert {file.image_id for file in files} == {*names}
+    assert all(read_image(file.path).size == (3, 2) for file in files)
+
+
+def test_every_frame(tmp_path: Path) -> None:
+    frames = [Image.new("L", (2, 2), value) for value in (10, 20, 30)]
+    frames[0].save(tmp_path / "b.tif", save_all=True, append_images=frames[1:])
+    frames[0].save(tmp_path / "a.png")
+    (tmp_path / "c.gif").write_bytes(b"GIF89a")
+    assert ids(Folder(str(tmp_path))) == ["a.png", "b.tif", "c.gif"]
+    labels = tmp_path / "labels.csv"
+    labels.write_text("image,label\nb.tif,cat\n")
+    folder = Folder(str(tmp_path), frames="all")
+    files = folder.files()
+    assert [file.image_id for file in files] == ["a.png", "b.tif#1", "b.tif#2", "b.tif#3", "c.gif"]
+    assert [file.label for file in files[1:4]] == ["cat"] * 3
+    greys = [np.asarray(read_image(file.path, file.frame)).max() for file in files[:4]]
+    assert greys == [10, 10, 20, 30]
+    assert len(Folder(str(tmp_path), frames="all", limit=2).files()) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"frames": "last"}, "data.frames=last: must be one of first, all"),
+        ({"black": 10}, "data.white=null: must be given where data.black is"),
+        ({"white": 0}, "data.white=0.0: must be above 0, black"),
+        ({"black": 10, "white": 5}, "data.white=5.0: must be above 10, black"),
+        ({"white": "bright"}, "data.white=bright: must be a number or null"),
+    ],
+)
+def test_bad_frames_and_levels(tmp_path: Path, options: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError) as error:
+        Folder(str(grow(tmp_path, "a.png")), **options).files()
+    assert str(error.value) == message
 
 
 def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
@@ -99,7 +173,11 @@ def test_a_locked_sub_folder_is_named(
         ("missing", "data.root=missing: there is no such folder; a folder of images is needed"),
         ("a.txt", "data.root=a.txt: is not a folder; a folder of images is needed"),
         ("empty", "data.root=empty: no image in this folder or below it"),
-        ("texts", "data.root=texts: no image in this folder or below it"),
+        (
+            "texts",
+            "data.root=texts: no image in this folder or below it; "
+            "found 1 file that is no image (.txt 1)",
+        ),
     ],
 )
 def test_bad_root(

@@ -124,17 +124,20 @@ def test_16_bit_grey_with_the_large_byte_first(tmp_path: Path) -> None:
 def test_32_bit_integers(save: Save) -> None:
     sixteen = np.array([[0, 257, 65535]], dtype=np.int32)
     assert pixels(save(Image.fromarray(sixteen), "a.tif")) == grey(0, 1, 255)
-    beyond = np.array([[-1000, 0, 99000]], dtype=np.int32)
-    assert pixels(save(Image.fromarray(beyond), "b.tif")) == grey(0, round(2.55), 255)
+    beyond = save(Image.fromarray(np.array([[-1000, 0, 99000]], dtype=np.int32)), "b.tif")
+    with pytest.raises(UnreadableImage, match=r"has values from -1000 to 99000; data.black"):
+        read_image(beyond)
+    assert np.asarray(read_image(beyond, 0, -1000.0, 99000.0))[0, :, 0].tolist() == [0, 3, 255]
 
 
 def test_floating_point(save: Save) -> None:
     unit = np.array([[0.0, 0.2, 0.8]], dtype=np.float32)
     assert pixels(save(Image.fromarray(unit), "a.tif")) == grey(0, 51, 204)
-    beyond = np.array([[-1.0, 1.0, 3.0]], dtype=np.float32)
-    assert pixels(save(Image.fromarray(beyond), "b.tif")) == grey(0, 128, 255)
-    constant = np.full((1, 2), 7.0, dtype=np.float32)
-    assert pixels(save(Image.fromarray(constant), "c.tif")) == grey(0, 0)
+    beyond = save(Image.fromarray(np.array([[-1.0, 1.0, 3.0]], dtype=np.float32)), "b.tif")
+    with pytest.raises(UnreadableImage, match=r"has values from -1 to 3; data.black and"):
+        read_image(beyond)
+    assert np.asarray(read_image(beyond, 0, -1.0, 3.0))[0, :, 0].tolist() == [0, 128, 255]
+    assert np.asarray(read_image(beyond, white=2.0))[0, :, 0].tolist() == [0, 128, 255]
 
 
 def test_floating_point_that_is_not_a_number(save: Save) -> None:

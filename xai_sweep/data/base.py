@@ -39,12 +39,18 @@ class ImageFile:
         path: the file.
         label: its true class, if known.
         boxes: where the objects are, if known.
+        frame: which of the images in the file, from 0.
+        black, white: the values that are black and white, in images of more than 8 bits; see
+            `xai_sweep.data.arrays.unit`.
     """
 
     image_id: str
     path: Path
     label: str | None = None
     boxes: tuple[Box, ...] = ()
+    frame: int = 0
+    black: float | None = None
+    white: float | None = None
 
 
 class ImageSet(Declared, ABC):
@@ -100,7 +106,7 @@ def first(files: Iterable[ImageFile], limit: int | None) -> tuple[ImageFile, ...
 
 
 def fingerprint(files: Sequence[ImageFile]) -> str:
-    """SHA-256 over the names, contents and boxes of images, hexadecimal.
+    """SHA-256 over the names, contents and boxes of images, and how they are read, hexadecimal.
 
     It does not depend on where the images are stored, when they were written, or how they are
     labelled. A file that cannot be read counts as such.
@@ -118,4 +124,6 @@ def _line(file: ImageFile) -> str:
         content = "unreadable"
     # Nothing is added without boxes, so that sets without any keep their fingerprint.
     boxes = f"\0{file.boxes!r}" if file.boxes else ""
-    return f"{file.image_id}\0{content}{boxes}\n"
+    how = (file.frame, file.black, file.white)
+    read = f"\0{how!r}" if how != (0, None, None) else ""
+    return f"{file.image_id}\0{content}{boxes}{read}\n"

@@ -3,13 +3,14 @@
 import math
 import warnings
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 
 from PIL import ExifTags, Image
 
 from xai_sweep.data.base import Box
-from xai_sweep.data.csv_file import IMAGE, LABEL, CsvFile, either, image_name, read_csv
+from xai_sweep.data.csv_file import IMAGE, IMAGE_IN_WORDS, LABEL, CsvFile, read_csv
+from xai_sweep.data.image_names import ImageNames
 from xai_sweep.data.reading import read_image
 
 KEY = "data.boxes"
@@ -25,8 +26,7 @@ def read_boxes(
 
     The first line names the columns: one for the image, named as for labels, ``left``, ``top``,
     ``right`` and ``bottom`` in pixels of the upright photo, and ``label`` if there are classes.
-    Each line is a box. An image is named by its ``image_id``, or by its bare file name if no other
-    image has the same.
+    Each line is a box. `ImageNames` says how an image is named; the name must be that of one alone.
 
     Args:
         path: the csv file.
@@ -42,20 +42,19 @@ def read_boxes(
     found = [file.column(side) for side in SIDES]
     sides = [column for column in found if column is not None]
     if image is None or len(sides) < len(SIDES):
-        raise file.error(f"needs a column {either(IMAGE)} and the columns {', '.join(SIDES)}")
+        raise file.error(f"needs a column {IMAGE_IN_WORDS} and the columns {', '.join(SIDES)}")
     if not file.rows:
         raise file.error("holds no boxes")
-    alike = _by_bare_name(images)
+    by_name = ImageNames(images)
     boxes: dict[str, list[Box]] = defaultdict(list)
     sizes: dict[str, tuple[int, int] | None] = {}
     for line, row in file.rows:
         if len(row) < len(file.columns):
             raise file.error(f"line {line} has {len(row)} of {len(file.columns)} columns")
-        written = image_name(row[image])
-        names = [written] if written in images else alike.get(written, [])
+        names, _ = by_name.named(row[image])
         if len(names) != 1:
             what = f"several images: {', '.join(sorted(names))}" if names else "none of the images"
-            raise file.error(f"line {line}: {written} is the name of {what}")
+            raise file.error(f"line {line}: {row[image].strip()} is the name of {what}")
         (name,) = names
         box = _box(file, line, [row[side] for side in sides], "" if label is None else row[label])
         if chosen is None or name in chosen:
@@ -64,13 +63,6 @@ def read_boxes(
             _check_inside(file, line, box, sizes[name])
         boxes[name].append(box)
     return {name: tuple(each) for name, each in boxes.items()}
-
-
-def _by_bare_name(images: Iterable[str]) -> dict[str, list[str]]:
-    alike: dict[str, list[str]] = defaultdict(list)
-    for name in images:
-        alike[PurePosixPath(name).name].append(name)
-    return alike
 
 
 def _box(file: CsvFile, line: int, written: Sequence[str], label: str) -> Box:

@@ -6,15 +6,15 @@ from functools import cached_property
 
 import torch
 from jaxtyping import Float
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from xai_sweep.core.errors import Failure
 from xai_sweep.data.annotation import annotate
 from xai_sweep.data.base import Box, ImageFile
-from xai_sweep.data.reading import UnreadableImage, read_image
-from xai_sweep.models import Preprocess
+from xai_sweep.data.reading import UnreadableImage, read_image, read_stack
+from xai_sweep.models import Picture, Preprocess
+from xai_sweep.models.preprocessing import takes_photos
 from xai_sweep.study.case import Annotation
 
 # Longer side by shorter side. Resizing the shorter side of a longer image to that of the network
@@ -82,10 +82,11 @@ class Images(Dataset[LoadedImage]):
 
     Args:
         files: which ones.
-        preprocess: Pillow image to a normalised tensor. All images must come out in the shape of
+        preprocess: a picture to a normalised tensor. All images must come out in the shape of
             the first that can be read; another shape is an error of that image.
         whole: the set to which the files belong, for that shape; by default the files alone.
         annotated: whether annotations are wanted, of images that have boxes.
+        channels: of the network: with one or three it is given photos, otherwise stacks.
     """
 
     def __init__(
@@ -94,17 +95,19 @@ class Images(Dataset[LoadedImage]):
         preprocess: Preprocess,
         whole: Sequence[ImageFile] | None = None,
         annotated: bool = False,
+        channels: int = 3,
     ) -> None:
         self.files = tuple(files)
         self.preprocess = preprocess
         self.whole = self.files if whole is None else tuple(whole)
         self.annotated = annotated
+        self.channels = channels
 
     def __len__(self) -> int:
         return len(self.files)
 
     def __getitem__(self, index: int) -> LoadedImage:
-        image = _read(self.files[index], self.preprocess, self.annotated)
+        image = self._read(self.files[index], self.annotated)
         if isinstance(image, str):
             return LoadedImage(index, None, image)
         pixels, annotation = image
@@ -134,30 +137,42 @@ class Images(Dataset[LoadedImage]):
     @cached_property
     def _shape(self) -> torch.Size | None:
         """Taken from the set and not from a batch or a share, on which no result may depend."""
-        images = (_read(file, self.preprocess) for file in self.whole)
+        images = (self._read(file) for file in self.whole)
         return next((image[0].shape for image in images if not isinstance(image, str)), None)
 
+    def _read(
+        self, file: ImageFile, annotated: bool = False
+    ) -> tuple[Float[Tensor, "c h w"], Annotation | None] | str:
+        """Pixels and annotation of an image, or why it cannot be used."""
+        try:
+            picture, size = _picture(file, self.channels)
+            pixels = _preprocessed(picture, size, self.preprocess)
+            boxes: Sequence[Box] = file.boxes if annotated else ()
+            if not boxes:
+                return pixels, None
+            return pixels, annotate(boxes, size, self.preprocess, self.channels)
+        except UnreadableImage as error:
+            return str(error)
+        except Exception as error:  # whatever the user's own preprocessing raises
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+            return f"preprocessing failed: {reason}"
 
-def _read(
-    file: ImageFile, preprocess: Preprocess, annotated: bool = False
-) -> tuple[Float[Tensor, "c h w"], Annotation | None] | str:
-    """Pixels and annotation of an image, or why it cannot be used."""
-    try:
-        image = read_image(file.path)
-        pixels = _tensor(image, preprocess)
-        boxes: Sequence[Box] = file.boxes if annotated else ()
-        return pixels, annotate(boxes, image.size, preprocess) if boxes else None
-    except UnreadableImage as error:
-        return str(error)
-    except Exception as error:  # whatever the user's own preprocessing raises
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:500]
-        return f"preprocessing failed: {reason}"
+
+def _picture(file: ImageFile, channels: int) -> tuple[Picture, tuple[int, int]]:
+    """What a network of so many channels is given of an image, and its width and height."""
+    if takes_photos(channels):
+        photo = read_image(file.path, file.frame, file.black, file.white)
+        return photo, photo.size
+    stack = read_stack(file.path, channels, file.frame, file.black, file.white)
+    return torch.from_numpy(stack), (stack.shape[2], stack.shape[1])
 
 
-def _tensor(image: Image.Image, preprocess: Preprocess) -> Float[Tensor, "c h w"]:
-    if max(image.size) > _LONGEST * min(image.size):
-        raise ValueError(f"{image.width} x {image.height} pixels are too far from a square")
-    tensor = preprocess(image)
+def _preprocessed(
+    picture: Picture, size: tuple[int, int], preprocess: Preprocess
+) -> Float[Tensor, "c h w"]:
+    if max(size) > _LONGEST * min(size):
+        raise ValueError(f"{size[0]} x {size[1]} pixels are too far from a square")
+    tensor = preprocess(picture)
     if not isinstance(tensor, Tensor) or tensor.ndim != 3:
         raise TypeError("must give a tensor [C, H, W]")
     return tensor.float()

@@ -19,10 +19,11 @@ class ImageModule(pl.LightningDataModule):
 
     Args:
         files: the images.
-        preprocess: Pillow image to a normalised tensor.
+        preprocess: a picture to a normalised tensor.
         batch_size: images read at once.
         workers: processes that read; 0 reads in this one.
         whole: the set to which the files belong, see `Images`.
+        channels: of the network, see `Images`.
     """
 
     def __init__(
@@ -32,9 +33,10 @@ class ImageModule(pl.LightningDataModule):
         batch_size: int = 16,
         workers: int = 0,
         whole: Sequence[ImageFile] | None = None,
+        channels: int = 3,
     ) -> None:
         super().__init__()
-        self.images = Images(files, preprocess, whole, annotated=True)
+        self.images = Images(files, preprocess, whole, annotated=True, channels=channels)
         self.batch_size = batch_size
         self.workers = workers
 

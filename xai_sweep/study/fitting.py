@@ -74,7 +74,7 @@ def from_file(explainer: Fittable) -> Fittable:
 
 
 def _batches(files: Sequence[ImageFile], classifier: Classifier) -> Iterator[Tensor]:
-    images = Images(files, classifier.preprocess)
+    images = Images(files, classifier.preprocess, channels=classifier.channels)
     device = next(classifier.module.parameters(), torch.empty(0)).device
     for batch in DataLoader(images, batch_size=8, collate_fn=images.collate):
         if batch.files:

@@ -175,6 +175,7 @@ def _fill(
         if cfg.batch_size == "auto"
         else cfg.batch_size,
         whole=files,
+        channels=shared.classifier.channels,
         workers=devices.workers(len(todo), shared.device) if cfg.workers == "auto" else cfg.workers,
     )
     callbacks: list[pl.Callback] = [RowWriter(writers, after_batch)]

@@ -14,6 +14,7 @@ from xai_sweep.config.points import Point
 from xai_sweep.core.errors import InputError
 from xai_sweep.data import ImageFile, ImageSet, fingerprint
 from xai_sweep.data.base import require_annotations
+from xai_sweep.data.levels import with_common_white
 from xai_sweep.explainers import Explainer
 from xai_sweep.metrics import Need
 from xai_sweep.models import ModelSource
@@ -156,7 +157,7 @@ class Groups:
             self._explainers[explainer] = build(cfg.explainer)
         if data not in self._images:
             images: ImageSet = build(cfg.data)
-            found = images.files()
+            found = with_common_white(images.files())
             self._images[data] = images, found, fingerprint(found)
         images, files, content = self._images[data]
         for name, node in cfg.metric.items():
