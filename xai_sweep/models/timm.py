@@ -38,6 +38,7 @@ class TimmModel(ModelSource):
         channels: of its input. Timm fits the weights of the first layer to other numbers than
             three; ``mean`` and ``std`` must then be given.
         mean, std: of the normalisation, one number per channel; None takes those of the weights.
+        key: which tensors of a file, if several sets fit: the names in it that lead to them.
     """
 
     name: str
@@ -46,6 +47,7 @@ class TimmModel(ModelSource):
     channels: Annotated[int, Ge(1)] = 3
     mean: Sequence[float] | None = None
     std: Sequence[float] | None = None
+    key: str | None = None
 
     def __post_init__(self) -> None:
         if self.mean is None or self.std is None:
@@ -74,11 +76,11 @@ class TimmModel(ModelSource):
             return timm_classifier(self._pretrained(config), self.mean, self.std)
         module = self._build()
         if self.weights != "random":
-            state = read_weights(self.weights)
-            classes = classes_in(state, module, _last_layer(config), config.num_classes)
+            content = read_weights(self.weights)
+            classes = classes_in(content, module, _last_layer(config), config.num_classes)
             if classes != config.num_classes:
                 module = self._build(num_classes=classes)
-            put_weights(module, state, self.weights)
+            put_weights(module, content, self.key)
         return timm_classifier(module, self.mean, self.std)
 
     def _config(self) -> PretrainedCfg:

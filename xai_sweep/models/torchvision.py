@@ -26,11 +26,13 @@ class TorchvisionModel(ModelSource):
         weights: ``default`` (torchvision's own, downloaded once), ``random``, or the path of a
             state dict; the number of classes follows from the file.
         seed: of random weights.
+        key: which tensors of a file, if several sets fit: the names in it that lead to them.
     """
 
     name: str
     weights: str = "default"
     seed: int = 0
+    key: str | None = None
 
     @override
     def identity(self) -> dict[str, str]:
@@ -50,13 +52,13 @@ class TorchvisionModel(ModelSource):
         elif self.weights == "random":
             module = self._build()
         else:
-            state = read_weights(self.weights)
+            content = read_weights(self.weights)
             module = self._build()
             last = list(module.state_dict())[-1]
-            classes = classes_in(state, module, last, classes)
+            classes = classes_in(content, module, last, classes)
             if classes != len(labels):
                 module, labels = self._build(num_classes=classes), ()
-            put_weights(module, state, self.weights)
+            put_weights(module, content, self.key)
         preprocess = default.transforms()
         return Classifier(
             frozen(module),

@@ -220,10 +220,10 @@ class BLRP(Explainer):
 
 def _member(classifier: Classifier, path: str) -> Classifier:
     """A copy of the classifier with the weights of a file."""
-    state = read_weights(path, _MEMBERS)
+    content = read_weights(path, _MEMBERS)
     with torch.inference_mode(False):
         module = copy.deepcopy(classifier.module)
-        put_weights(module, state, path, _MEMBERS)
+        put_weights(module, content, choice="")
     return replace(classifier, module=module)
 
 
