@@ -5,6 +5,7 @@ method that works on the captured graph works on any CNN without knowing its cla
 """
 
 import logging
+import operator
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -30,14 +31,36 @@ _OUT_OF_PLACE: Mapping[Any, Any] = {
     aten.hardtanh_.default: aten.hardtanh.default,
     aten.leaky_relu_.default: aten.leaky_relu.default,
     aten.elu_.default: aten.elu.default,
+    aten.selu_.default: aten.selu.default,
+    aten.celu_.default: aten.celu.default,
+    aten.mish_.default: aten.mish.default,
     aten.silu_.default: aten.silu.default,
+    aten.tanh_.default: aten.tanh.default,
     aten.hardswish_.default: aten.hardswish.default,
     aten.hardsigmoid_.default: aten.hardsigmoid.default,
     aten.sigmoid_.default: aten.sigmoid.default,
+    aten.clamp_.default: aten.clamp.default,
+    aten.clamp_min_.default: aten.clamp_min.default,
     aten.add_.Tensor: aten.add.Tensor,
+    aten.sub_.Tensor: aten.sub.Tensor,
     aten.mul_.Tensor: aten.mul.Tensor,
+    aten.div_.Tensor: aten.div.Tensor,
     aten.dropout_.default: aten.dropout.default,
 }
+
+# Operations that split a tensor along a dimension, their third argument.
+_SPLITS: frozenset[Any] = frozenset(
+    {
+        aten.chunk.default,
+        aten.unsafe_chunk.default,
+        aten.split.Tensor,
+        aten.split.sizes,
+        aten.split_with_sizes.default,
+        aten.unsafe_split.Tensor,
+        aten.tensor_split.sections,
+        aten.tensor_split.indices,
+    }
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,6 +151,8 @@ def _capture(module: nn.Module, images: Tensor) -> Captured:
     shapes: dict[fx.Node, tuple[int, int]] = {}
     paths: dict[fx.Node, str] = {}
     _remove_in_place(graph.graph)
+    _slice_pieces(graph.graph)
+    graph.graph.eliminate_dead_code()
     for node in graph.graph.nodes:
         if node.op != "call_function":
             continue
@@ -172,3 +197,24 @@ def _remove_in_place(graph: fx.Graph) -> None:
             overwritten = node.args[0]
             assert isinstance(overwritten, fx.Node)
             overwritten.replace_all_uses_with(node, delete_user_cb=lambda user: user not in seen)
+
+
+def _slice_pieces(graph: fx.Graph) -> None:
+    """Make every piece of a split tensor a slice of it, so that no operation has several results.
+
+    Splits along the batch, whose lengths are not known, stay.
+    """
+    for node in graph.nodes:
+        if node.target is not operator.getitem or not isinstance(node.args[0], fx.Node):
+            continue
+        (whole, *rest), index = node.args[0].args, node.args[1]
+        if node.args[0].target is aten.unbind.int:
+            dim = rest[0] if rest else 0
+            node.target, node.args = aten.select.int, (whole, dim, index)
+        elif node.args[0].target in _SPLITS:
+            dim = rest[1] if len(rest) > 1 else 0
+            lengths = [piece.shape[dim] for piece in node.args[0].meta["val"]]
+            index %= len(lengths)
+            if all(isinstance(length, int) for length in lengths):
+                start, length = sum(lengths[:index]), lengths[index]
+                node.target, node.args = aten.narrow.default, (whole, dim, start, length)

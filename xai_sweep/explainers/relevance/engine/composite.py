@@ -117,17 +117,20 @@ class Composite:
         )
         raise InputError(KEY, f"{len(self.entries)} entries", allowed)
 
-    def check_paths(self, operations: Sequence[Operation]) -> None:
+    def check_paths(self, paths: Sequence[str]) -> None:
         """Refuse a path or an index that names nothing in this network.
+
+        Args:
+            paths: of the operations that relevance passes.
 
         Raises:
             InputError: naming the entry, and some paths that exist.
         """
         for entry in self.entries:
-            if not any(entry.names(operation.path) for operation in operations):
+            if not any(entry.names(path) for path in paths):
                 word = "path" if entry.path is not None else "index"
                 value = entry.path if entry.path is not None else entry.index
-                paths = list(dict.fromkeys(each.path for each in operations if each.path))
-                some = ", ".join(paths if len(paths) <= 8 else [*paths[:4], "...", *paths[-3:]])
+                known = list(dict.fromkeys(each for each in paths if each))
+                some = ", ".join(known if len(known) <= 8 else [*known[:4], "...", *known[-3:]])
                 allowed = f"matches no layer of this network; its layers are {some}"
                 raise InputError(f"{entry.key}.{word}", value, allowed)

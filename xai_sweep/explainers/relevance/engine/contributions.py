@@ -90,6 +90,7 @@ class Site:
         nonnegative: no input is below zero, whatever the image.
         rectified: a neuron below zero never has relevance, because a ReLU follows.
         bounds: smallest and largest value of every channel of the image.
+        by_image: a row of the input is an image; otherwise all rows belong to a single one.
     """
 
     layer: Affine
@@ -98,6 +99,7 @@ class Site:
     nonnegative: bool
     rectified: bool
     bounds: tuple[Float[Tensor, " c"], Float[Tensor, " c"]]
+    by_image: bool = True
 
     def contributions(self, a: Tensor, with_bias: bool = True) -> Contributions:
         """``z_jk = a_j w_jk``, whose sum is the layer's output if the bias is included."""
@@ -163,6 +165,8 @@ def stabilised(d: Tensor, by: float | Tensor) -> Tensor:
     return torch.copysign(number, d).add_(d)
 
 
-def mean_size(z: Tensor) -> Tensor:
-    """The mean of ``|z|`` of every image, ``[B, 1, ...]``."""
+def mean_size(z: Tensor, by_image: bool = True) -> Tensor:
+    """The mean of ``|z|`` of every image, ``[B, 1, ...]``; of all rows if they are one image."""
+    if not by_image:
+        return z.abs().mean()
     return z.abs().flatten(1).mean(dim=1).view(-1, *[1] * (z.dim() - 1))

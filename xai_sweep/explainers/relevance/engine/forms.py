@@ -63,12 +63,14 @@ class Equation(Form):
         relevance = message.values if value is None else message.values * value
         shares = self.rule.redistribute(relevance, a, self.site)
         if ledger is not None:
-            ledger.absorbed += shares.to_bias
-            ledger.lost += _per_image(relevance) - _per_image(shares.to_inputs) - shares.to_bias
+            arrived = _per_row(relevance) - _per_row(shares.to_inputs)
+            absorbed = torch.zeros_like(arrived) + shares.to_bias
+            ledger.absorb(absorbed, 1.0)
+            ledger.lose(arrived - absorbed, 1.0)
         return shares.to_inputs
 
 
-def _per_image(values: Tensor) -> Tensor:
+def _per_row(values: Tensor) -> Tensor:
     return values.flatten(1).sum(dim=1, dtype=torch.float64)
 
 

@@ -9,7 +9,7 @@ from torch import fx
 
 from xai_sweep.core.errors import InputError
 from xai_sweep.explainers.relevance.engine import operations as known
-from xai_sweep.explainers.relevance.engine.flow import Flow, pads_zeros
+from xai_sweep.explainers.relevance.engine.flow import Flow
 from xai_sweep.explainers.relevance.engine.layers import Affine, Conv, Linear, Scale
 
 WEIGHTED = (known.CONV, known.CONV_PADDING, known.LINEAR)
@@ -95,7 +95,9 @@ def _fuse_into_next(flow: Flow, found: Fused, follower: fx.Node) -> None:
 def _fuse_padding(flow: Flow, found: Fused) -> None:
     """Fuse zero padding into the convolution behind it, or relevance would go to the padding."""
     pad = found.start
-    is_outer = pad.target in known.PADS and pads_zeros(pad) and flow.only_user(pad) is not None
+    is_outer = (
+        pad.target in known.PADS and known.pads_zeros(pad) and flow.only_user(pad) is not None
+    )
     if isinstance(found.layer, Conv) and is_outer and pad in flow.receivers:
         widths: Any = pad.args[1]
         if len(widths) == 4 and min(widths) >= 0:

@@ -68,20 +68,26 @@ class Ledger:
 
     def absorb(self, values: Tensor, weights: float | Tensor) -> None:
         """Constants took ``values * weights``, which broadcast to ``values``."""
-        self.absorbed += weighted_sum(values, weights)
+        self.absorbed += self._by_image(values, weights)
 
     def lose(self, values: Tensor, weights: float | Tensor) -> None:
         """Nothing received ``values * weights``, which broadcast to ``values``."""
-        self.lost += weighted_sum(values, weights)
+        self.lost += self._by_image(values, weights)
+
+    def _by_image(self, values: Tensor, weights: float | Tensor) -> Tensor:
+        # Rows are images, unless there is a single image.
+        return weighted_sum(values, weights).view(len(self.lost), -1).sum(dim=1)
 
 
 def weighted_sum(values: Tensor, weights: float | Tensor) -> Tensor:
-    """The sum of ``values * weights`` per image, ``float64[B]``, without making the product.
+    """The sum of ``values * weights`` per row, ``float64[B]``, without making the product.
 
     It is needed for every layer and every target, so a product and its copy into another memory
     format would cost as much as the propagation.
     """
     by = weights if isinstance(weights, Tensor) else values.new_tensor(weights)
+    if values.dim() <= 1:
+        return (values * by).double()
     by = by.view([1] * (values.dim() - by.dim()) + list(by.shape))
     if get_proxy_mode() is not None:
         # While a graph is recorded: a compiler fuses the product, and may change memory formats.

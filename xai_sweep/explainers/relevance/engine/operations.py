@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, fx
 
 aten = torch.ops.aten
 
@@ -17,36 +17,47 @@ BATCHNORM = aten.batch_norm.default
 LAYER_NORM = aten.layer_norm.default
 MAX_POOL = aten.max_pool2d.default
 CONCATENATE = aten.cat.default
-GETITEM = operator.getitem
-CHUNKS: frozenset[Any] = frozenset(
-    {aten.chunk.default, aten.split.Tensor, aten.split_with_sizes.default, aten.split.sizes}
-)
+STACK = aten.stack.default
 PADS: frozenset[Any] = frozenset({aten.pad.default, aten.constant_pad_nd.default})
-ADDS: Mapping[Any, int] = {aten.add.Tensor: 1, aten.sub.Tensor: -1}
+# The signs of both terms, and which of them is multiplied by alpha.
+ADDS: Mapping[Any, tuple[tuple[int, int], tuple[bool, bool]]] = {
+    aten.add.Tensor: ((1, 1), (False, True)),
+    aten.sub.Tensor: ((1, -1), (False, True)),
+    aten.rsub.Tensor: ((-1, 1), (True, False)),
+    aten.rsub.Scalar: ((-1, 1), (True, False)),
+}
 PRODUCTS: frozenset[Any] = frozenset({aten.mul.Tensor, aten.mul.Scalar})
 QUOTIENTS: frozenset[Any] = frozenset({aten.div.Tensor, aten.div.Scalar})
 NEGATION = aten.neg.default
 
-# Element-wise functions, which pass relevance on; true where the result is never negative.
-ACTIVATIONS: Mapping[Any, bool] = {
-    aten.relu.default: True,
-    aten.relu6.default: True,
-    aten.hardtanh.default: False,  # except for a lower bound of 0
-    aten.leaky_relu.default: False,
-    aten.prelu.default: False,
-    aten.elu.default: False,
-    aten.selu.default: False,
-    aten.celu.default: False,
-    aten.gelu.default: False,
-    aten.silu.default: False,
-    aten.mish.default: False,
-    aten.hardswish.default: False,
-    aten.tanh.default: False,
-    aten.softplus.default: True,
-    aten.sigmoid.default: True,
-    aten.hardsigmoid.default: True,
-}
-RELUS: frozenset[Any] = frozenset({aten.relu.default, aten.relu6.default, aten.hardtanh.default})
+# Element-wise functions, which pass relevance on.
+ACTIVATIONS: frozenset[Any] = frozenset(
+    {
+        aten.relu.default,
+        aten.relu6.default,
+        aten.hardtanh.default,
+        aten.leaky_relu.default,
+        aten.prelu.default,
+        aten.elu.default,
+        aten.selu.default,
+        aten.celu.default,
+        aten.gelu.default,
+        aten.silu.default,
+        aten.mish.default,
+        aten.hardswish.default,
+        aten.tanh.default,
+        aten.softplus.default,
+        aten.sigmoid.default,
+        aten.hardsigmoid.default,
+        aten.clamp.default,
+        aten.clamp_min.default,
+        aten.clamp_max.default,
+    }
+)
+# Those of them that do not map 0 to 0.
+SHIFTED: frozenset[Any] = frozenset(
+    {aten.softplus.default, aten.sigmoid.default, aten.hardsigmoid.default}
+)
 # A factor that one of these computes is a gate: it decides how much of the other passes.
 GATES: frozenset[Any] = frozenset(
     {aten.sigmoid.default, aten.hardsigmoid.default, aten.softmax.int, aten.tanh.default}
@@ -90,6 +101,19 @@ def _select(c: Tensor, shape: torch.Size, dim: int, index: int) -> Tensor:
     return whole
 
 
+def _index_select(c: Tensor, shape: torch.Size, dim: int, index: Tensor) -> Tensor:
+    return c.new_zeros(shape).index_add_(dim, index, c)
+
+
+def _index(c: Tensor, shape: torch.Size, indices: list[Tensor | None]) -> Tensor:
+    whole: Tensor = aten.index_put_(c.new_zeros(shape), indices, c, True)
+    return whole
+
+
+def _gather(c: Tensor, shape: torch.Size, dim: int, index: Tensor) -> Tensor:
+    return c.new_zeros(shape).scatter_add_(dim, index, c)
+
+
 def _unpad(c: Tensor, _shape: torch.Size, pad: list[int], *_args: Any) -> Tensor:
     return F.pad(c, [-width for width in pad])
 
@@ -119,9 +143,15 @@ MOVES: Mapping[Any, Callable[..., Tensor]] = {
     aten.slice.Tensor: _slice,
     aten.narrow.default: _narrow,
     aten.select.int: _select,
+    aten.index_select.default: _index_select,
+    aten.index.Tensor: _index,
+    aten.gather.default: _gather,
     aten.pad.default: _unpad,
     aten.constant_pad_nd.default: _unpad,
     aten.expand.default: _expand,
+    aten.expand_as.default: _expand,
+    aten.view_as.default: _reshape,
+    aten.reshape_as.default: _reshape,
 }
 
 
@@ -200,7 +230,50 @@ SUMS: Mapping[Any, tuple[str, Callable[..., Tensor]]] = {
     aten.upsample_bilinear2d.vec: ("upsample", _bilinear),
 }
 
-# The result is never negative if no input is.
-KEEPS_SIGN: frozenset[Any] = frozenset(
-    {*MOVES, *SUMS, *CHUNKS, CONCATENATE, MAX_POOL, GETITEM} - {*PADS}
+# Each result is one of the inputs, found by its index along a dimension; None: in the plane.
+WINNERS: Mapping[Any, str | None] = {
+    (aten.max.dim, 0): "dim",
+    (aten.min.dim, 0): "dim",
+    (aten.topk.default, 0): "dim",
+    (aten.sort.default, 0): "dim",
+    (aten.adaptive_max_pool2d.default, 0): None,
+    (aten.max_pool2d_with_indices.default, 0): None,
+}
+# The result is the largest or smallest along some dimensions; those that are equal share.
+EXTREMES: frozenset[Any] = frozenset({aten.amax.default, aten.amin.default})
+# The result is the larger or the smaller of two.
+LARGER: frozenset[Any] = frozenset({aten.maximum.default, aten.max.other})
+SMALLER: frozenset[Any] = frozenset({aten.minimum.default, aten.min.other})
+# Linear in every one of their factors.
+MULTILINEAR: frozenset[Any] = frozenset(
+    {aten.einsum.default, aten.matmul.default, aten.bmm.default, aten.mm.default}
 )
+
+
+def operation(node: fx.Node) -> Any:
+    """What the node computes: its target, or for one of several results, target and number."""
+    return (whole(node).target, node.args[1]) if whole(node) is not node else node.target
+
+
+def whole(node: fx.Node) -> fx.Node:
+    """The node itself; for one of several results of an operation, that operation."""
+    parent = node.args[0] if node.target is operator.getitem else node
+    return parent if isinstance(parent, fx.Node) else node
+
+
+def arguments(node: fx.Node) -> dict[str, Any]:
+    """An operation's arguments by name, in order, those that were left out by their defaults."""
+    node = whole(node)
+    declared = node.target._schema.arguments  # type: ignore[union-attr]
+    given = dict(zip([each.name for each in declared], node.args, strict=False)) | node.kwargs
+    return {each.name: given.get(each.name, each.default_value) for each in declared}
+
+
+def pads_constant(node: fx.Node) -> bool:
+    """Whether a padding adds a constant, and does not repeat the image."""
+    return bool(arguments(node).get("mode", "constant") == "constant")
+
+
+def pads_zeros(node: fx.Node) -> bool:
+    """Whether a padding adds only zeros."""
+    return pads_constant(node) and arguments(node)["value"] in (None, 0)

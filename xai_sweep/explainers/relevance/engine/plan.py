@@ -1,6 +1,6 @@
 """From a captured graph to the steps of propagation."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -11,10 +11,11 @@ from xai_sweep.core.errors import InputError
 from xai_sweep.explainers.relevance.engine import operations as known
 from xai_sweep.explainers.relevance.engine.composite import KEY, Composite, Operation
 from xai_sweep.explainers.relevance.engine.contributions import Site
-from xai_sweep.explainers.relevance.engine.flow import Flow, is_clipped, size
+from xai_sweep.explainers.relevance.engine.flow import Flow, size
 from xai_sweep.explainers.relevance.engine.fuse import WEIGHTED, Fused, fused
 from xai_sweep.explainers.relevance.engine.layers import Conv, Scale
 from xai_sweep.explainers.relevance.engine.rule import Rule
+from xai_sweep.explainers.relevance.engine.signs import rectifies
 from xai_sweep.explainers.relevance.engine.steps import Compute, Gradient, Layer, Step
 from xai_sweep.explainers.relevance.engine.weightless import WeightlessSteps, function_of
 from xai_sweep.graphs.capture import Captured
@@ -42,7 +43,11 @@ class Plan:
     @property
     def unsupported(self) -> list[str]:
         """Operations without a rule, which relevance passes by their gradient."""
-        return [f"{step.path} ({step.op})" for step in self.steps if isinstance(step, Gradient)]
+        return [
+            f"{step.path} ({step.op})"
+            for step in self.steps
+            if isinstance(step, Gradient) and step.is_unsupported
+        ]
 
 
 def make_plan(
@@ -67,6 +72,7 @@ def make_plan(
     """
     flow = Flow(captured, stop, composite.unsupported == "gradient")
     steps = list(_Planner(flow, composite, bounds, fast).steps())
+    _check_all_arrive(flow, steps)
     _set_forms(flow, steps)
     return Plan(flow, tuple(steps))
 
@@ -77,8 +83,9 @@ class _Planner:
     ) -> None:
         self.flow, self.composite, self.bounds, self.fast = flow, composite, bounds, fast
         self.layers = self._layers()
-        weighted = [layer for layer in self.layers if layer.node.target in WEIGHTED]
-        self.order = {layer.node: number for number, layer in enumerate(weighted)}
+        # Counted in the whole network, so that a layer has the same rule wherever propagation ends.
+        weighted = [n for n in flow.nodes if n.target in WEIGHTED and flow.whole.get(n)]
+        self.order = {node: number for number, node in enumerate(weighted)}
         self.by_end = {layer.end: layer for layer in self.layers}
         self.fused = {node for layer in self.layers for node in layer.members}
         self.passed = 0
@@ -88,7 +95,9 @@ class _Planner:
         found: list[Fused] = []
         members: set[fx.Node] = set()
         for node in self.flow.nodes:
-            is_layer = node.target in (*WEIGHTED, known.BATCHNORM) and self.flow.receivers.get(node)
+            is_layer = node.target in (*WEIGHTED, known.BATCHNORM)
+            # One whose weights depend on the image is none.
+            is_layer = is_layer and self.flow.receivers.get(node) == (node.args[0],)
             if is_layer and node not in members:
                 found.append(fused(self.flow, node, self.composite.batchnorm == "fuse"))
                 members |= found[-1].members
@@ -104,14 +113,19 @@ class _Planner:
             elif self.flow.receivers.get(node):
                 yield weightless.step(node)
             elif node in self.flow.dependent and not self._is_replaced(node):
+                self.passed = self.order.get(node, self.passed)
                 compute = function_of(node)
                 yield Compute(node=node, args=node.args, kwargs=node.kwargs, compute=compute)
-        self.composite.check_paths(self.operations)
+        below = [node for node in self.flow.whole if node not in self.flow.receivers]
+        paths = [each.path for each in self.operations]
+        self.composite.check_paths([*paths, *(self.flow.paths.get(node, "") for node in below)])
 
     def _is_replaced(self, node: fx.Node) -> bool:
-        """Whether nothing reads the node: the pieces of a chunked tensor are narrowed from it."""
-        readers = [self.flow.receivers.get(user) for user in node.users]
-        return node.target in known.CHUNKS and all(readers)
+        """Whether nothing reads the node: of an operation with several results, each has a step."""
+        readers = [
+            known.whole(user) is node and self.flow.receivers.get(user) for user in node.users
+        ]
+        return bool(readers) and all(readers)
 
     def _operation(self, op: str, node: fx.Node) -> Operation:
         last = len(self.order) - 1
@@ -166,14 +180,28 @@ class _Planner:
             size(layer.start),
             reads_pixels=layer.start is self.flow.image,
             nonnegative=layer.start in self.flow.nonnegative,
-            rectified=end is not None and end.target in known.RELUS and is_clipped(end),
+            rectified=end is not None and rectifies(end),
             bounds=self.bounds,
+            by_image=self.flow.by_image,
         )
         refusal = rule.refusal(site)
         if refusal is not None:
             path = self.flow.paths.get(layer.node) or "the network itself"
             raise InputError(KEY, rule, f"cannot be applied to {path}: {refusal}")
         return site
+
+
+def _check_all_arrive(flow: Flow, steps: Sequence[Step]) -> None:
+    """Refuse a plan in which relevance would end on its way.
+
+    Raises:
+        InputError: naming the operation.
+    """
+    ends = {flow.stop, flow.image, *(step.node for step in steps if step.inputs)}
+    for step in steps:
+        for node in step.inputs:
+            if node not in ends:
+                raise flow.unsupported(node, "relevance would end here", can_differentiate=False)
 
 
 def _also_fused(layer: Fused) -> str:

@@ -1,6 +1,6 @@
 """Runs a plan: one forward pass, then relevance from every target back to the image."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, fx
 
+from xai_sweep.explainers.relevance.engine.flow import nodes_in
 from xai_sweep.explainers.relevance.engine.messages import Ledger, Message
 from xai_sweep.explainers.relevance.engine.plan import Plan
 
@@ -31,6 +32,12 @@ class Relevance:
     lost: Tensor | None
 
 
+def joined(parts: Iterable[Relevance]) -> Relevance:
+    """The relevance of several batches as one."""
+    columns = zip(*(vars(part).values() for part in parts), strict=True)
+    return Relevance(*(None if column[0] is None else torch.cat(column) for column in columns))
+
+
 class Propagation:
     """A plan with what can be known before the first image.
 
@@ -43,9 +50,9 @@ class Propagation:
         flow = plan.flow
         self.last_use: dict[fx.Node, int] = {}
         for number, step in enumerate(plan.steps):
-            for node in _nodes(step.args, step.kwargs):
+            for node in nodes_in(step.args, step.kwargs):
                 self.last_use[node] = number
-        keep = {flow.stop, flow.logits, *flow.constants, *self._mixed}
+        keep = {flow.image, flow.stop, flow.logits, *flow.constants, *self._mixed}
         self.frees = [
             [n for n, last in self.last_use.items() if last == number and n not in keep]
             for number in range(len(plan.steps))
@@ -78,6 +85,11 @@ class Propagation:
                 LRP-0 is the gradient. Only for rules whose forms emit ``c``.
         """
         flow = self.plan.flow
+        if len(images) > 1 and not flow.by_image:
+            return joined(
+                self(*pair, accounts, times_input)
+                for pair in zip(images.split(1), targets.split(1), strict=True)
+            )
         values, kept = self.forward(images, accounts)
         logits, count = values[flow.logits], targets.shape[1]
         arrived, ledgers = [], []
@@ -144,10 +156,8 @@ class Propagation:
                 del sent
             if is_last:
                 kept[number] = None
+        if flow.stop is not flow.image and flow.image in waiting and ledger is not None:
+            # What went round the layer at which propagation ends.
+            passed_by = waiting[flow.image].as_relevance(values[flow.image])
+            ledger.lose(passed_by.values, 1.0)
         return waiting[flow.stop]
-
-
-def _nodes(*arguments: Any) -> list[fx.Node]:
-    found: list[fx.Node] = []
-    fx.node.map_arg(arguments, lambda node: found.append(node) or node)  # type: ignore[func-returns-value]
-    return found

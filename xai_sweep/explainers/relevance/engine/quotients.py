@@ -22,9 +22,9 @@ def ratio(numerator: Tensor | None, d: Tensor) -> Tensor:
     return over(numerator, d.masked_fill(d == 0, torch.inf))
 
 
-def amount(stabilizer: float, relative: bool, z: Tensor) -> float | Tensor:
-    """The stabiliser, or so many times the mean of ``|z|`` per image, ``[B, 1, ...]``."""
-    return stabilizer * mean_size(z) if relative else stabilizer
+def amount(stabilizer: float, relative: bool, z: Tensor, by_image: bool) -> float | Tensor:
+    """The stabiliser, or so many times the mean of ``|z|``, see `mean_size`."""
+    return stabilizer * mean_size(z, by_image) if relative else stabilizer
 
 
 def may_be_zero(d: Tensor) -> bool:

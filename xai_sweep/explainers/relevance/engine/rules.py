@@ -68,7 +68,7 @@ class Epsilon(Rule):
     @override
     def redistribute(self, relevance: Tensor, a: Tensor, site: Site) -> Shares:
         z = site.contributions(a, self.bias)
-        unit = mean_size(z.total()) if self.relative else 1.0
+        unit = mean_size(z.total(), site.by_image) if self.relative else 1.0
         return distribute(relevance, z, self.epsilon * unit)
 
     @override

@@ -1,26 +1,33 @@
 """The steps of operations without weights: activations, sums, pools, gates, views."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, fx
+from torch.utils._pytree import tree_leaves
 
 from xai_sweep.explainers.relevance.engine import operations as known
-from xai_sweep.explainers.relevance.engine.flow import Flow, pads_constant
+from xai_sweep.explainers.relevance.engine.flow import Flow
 from xai_sweep.explainers.relevance.engine.rule import Rule
+from xai_sweep.explainers.relevance.engine.signs import keeps_zero
 from xai_sweep.explainers.relevance.engine.steps import (
     Activation,
     Concatenate,
+    Extreme,
     Factor,
     Gradient,
+    Larger,
     LayerNorm,
     MaxPool,
     Move,
+    Pad,
     Shift,
     Step,
     Sum,
+    Winner,
 )
 
 aten = torch.ops.aten
@@ -46,37 +53,77 @@ class WeightlessSteps:
         Raises:
             InputError: relevance cannot pass it.
         """
-        target, inputs, compute = node.target, self.flow.receivers[node], function_of(node)
+        whole = known.whole(node)
         make = partial(
             _make,
             node=node,
-            args=node.args,
-            kwargs=node.kwargs,
-            inputs=inputs,
+            args=whole.args,
+            kwargs=whole.kwargs,
+            inputs=self.flow.receivers[node],
             path=self.flow.paths.get(node, ""),
         )
+        step = self._step(make, node)
+        if set(step.inputs) != set(self.flow.receivers[node]):
+            raise self.flow.unsupported(node, "relevance would miss one of its arguments")
+        return step
+
+    def _step(self, make: Make, node: fx.Node) -> Step:
+        target = known.operation(node)
+        for several, targets in (
+            (self._concatenate, (known.CONCATENATE, known.STACK)),
+            (self._add, known.ADDS),
+            (self._factor, (*known.PRODUCTS, *known.QUOTIENTS, known.NEGATION)),
+            (self._larger, (*known.LARGER, *known.SMALLER)),
+        ):
+            if target in targets:
+                return several(make, node)
+        inputs = self.flow.inputs(node)
+        if len(inputs) > 1:
+            return self._unsupported(make, node, "several of its arguments depend on the image")
+        if target in known.MULTILINEAR:
+            return self._differentiated(make, node, op="linear map", rule="zero")
+        if inputs[0] is not known.whole(node).args[0]:
+            return self._unsupported(make, node, "the image is not its first argument")
+        return self._of_one(make, node)
+
+    def _of_one(self, make: Make, node: fx.Node) -> Step:
+        """The step of an operation on its first argument."""
+        target, compute = known.operation(node), function_of(node)
         if target in known.ACTIVATIONS:
-            is_relu = target is aten.relu.default
-            return make(Activation, op="activation", rule="pass", compute=compute, is_relu=is_relu)
-        if target is known.GETITEM and node.all_input_nodes[0].target in known.CHUNKS:
-            narrow = aten.narrow.default
-            back = known.MOVES[narrow]
-            return make(Move, args=_narrowed(node), kwargs={}, op="view", compute=narrow, back=back)
-        if target in known.PADS and not pads_constant(node):
-            return self._unsupported(make, node, "a padding that repeats the image")
+            return make(
+                Activation,
+                op="activation",
+                rule="pass",
+                compute=compute,
+                is_relu=target is aten.relu.default,
+                keeps_zero=keeps_zero(node),
+            )
+        if target in known.PADS:
+            if not known.pads_constant(node):
+                return self._unsupported(make, node, "a padding that repeats the image")
+            value = float(known.arguments(node)["value"] or 0)
+            back = known.MOVES[target]
+            return make(Pad, op="view", compute=compute, back=back, value=value)
         if target in known.MOVES:
             return make(Move, op="view", compute=compute, back=known.MOVES[target])
-        if target is known.CONCATENATE:
-            return self._concatenate(make, node)
         if target is known.MAX_POOL:
             return make(MaxPool, op="max_pool", rule="pass", note="the winner takes all")
+        if target in known.WINNERS:
+            dim = known.WINNERS[target]
+            return make(
+                Winner,
+                op="maximum",
+                rule="pass",
+                note="the winner takes all",
+                compute=known.whole(node).target,
+                dim=None if dim is None else known.arguments(node)[dim],
+            )
+        if target in known.EXTREMES:
+            note = "the winner takes all"
+            return make(Extreme, op="maximum", rule="pass", note=note, compute=compute)
         if target in known.SUMS:
             op, back = known.SUMS[target]
             return make(Sum, **self._sharing(op, node), compute=compute, backs=(back,))
-        if target in known.ADDS:
-            return self._add(make, node, compute)
-        if target in known.PRODUCTS or target in known.QUOTIENTS or target is known.NEGATION:
-            return self._factor(make, node, compute)
         if target is known.LAYER_NORM:
             note = "mean and bias absorb, the deviation counts as constant"
             return make(LayerNorm, op="layer_norm", rule="zero", note=note)
@@ -87,66 +134,100 @@ class WeightlessSteps:
         rule = self.rule_for(op, node)
         sharing = rule.in_sums()
         note = "evenly" if sharing.evenly else "in proportion"
-        return {"op": op, "rule": str(rule), "note": note, "sharing": sharing}
+        kept = {"op": op, "rule": str(rule), "note": note, "sharing": sharing}
+        return {**kept, "by_image": self.flow.by_image}
 
     def _concatenate(self, make: Make, node: fx.Node) -> Step:
         parts: Any = node.args[0]
-        inputs = self.flow.receivers[node]
-        positions = tuple(i for i, part in enumerate(parts) if part in inputs)
+        positions = tuple(i for i, part in enumerate(parts) if part in self.flow.receivers[node])
         return make(
             Concatenate,
             inputs=tuple(parts[i] for i in positions),
             op="cat",
             note="every input gets the relevance of its part",
             positions=positions,
+            is_stack=node.target is known.STACK,
         )
 
-    def _add(self, make: Make, node: fx.Node, compute: Callable[..., Any]) -> Step:
-        inputs, sign = self.flow.inputs(node), known.ADDS[node.target]
+    def _add(self, make: Make, node: fx.Node) -> Step:
+        inputs, compute = self.flow.inputs(node), function_of(node)
+        alpha = float(known.arguments(node)["alpha"])
+        factors = tuple(
+            sign * (alpha if is_scaled else 1.0)
+            for sign, is_scaled in zip(*known.ADDS[node.target], strict=True)
+        )
         if len(inputs) == 1:
-            sign = sign if inputs[0] is node.args[1] else 1
-            note = "the constant absorbs its part"
-            return make(Shift, op="shift", rule="zero", note=note, compute=compute, sign=sign)
-        factors = (1.0, sign * float(node.kwargs.get("alpha", 1)))  # type: ignore[arg-type]
+            position = node.args.index(inputs[0])
+            return make(
+                Shift,
+                op="shift",
+                rule="zero",
+                note="the constant absorbs its part",
+                compute=compute,
+                position=position,
+                factor=factors[position],
+            )
+        sharing = self._sharing("add", node)
+        sizes = [abs(factor) if sharing["sharing"].evenly else factor for factor in factors]
         return make(
             Sum,
             inputs=tuple(inputs),
-            **self._sharing("add", node),
+            **sharing,
             compute=compute,
             positions=(0, 1),
-            backs=tuple(partial(_added, factor) for factor in factors),
+            ones=tuple(math.copysign(1, factor) for factor in factors),
+            backs=tuple(partial(_added, factor) for factor in sizes),
         )
 
-    def _factor(self, make: Make, node: fx.Node, compute: Callable[..., Any]) -> Step:
-        dependent, (passing, *others) = self.flow.inputs(node), self.flow.receivers[node]
-        is_gated = len(dependent) == 2
-        position = node.args.index(passing)
-        if node.target in known.QUOTIENTS and (is_gated or position == 1):
+    def _factor(self, make: Make, node: fx.Node) -> Step:
+        inputs, receivers = self.flow.inputs(node), self.flow.receivers[node]
+        position = node.args.index(receivers[0])
+        if node.target in known.QUOTIENTS and (len(inputs) == 2 or position == 1):
             return self._unsupported(make, node, "a quotient of two branches")
-        if others:
+        if len(receivers) == 2:
             return self._unsupported(
                 make, node, "a product of two branches, neither of which is a gate"
             )
+        is_gated = len(inputs) == 2
         return make(
             Factor,
             op="gate" if is_gated else "factor",
             rule="pass",
             note="the gate counts as constant" if is_gated else "",
-            compute=compute,
+            compute=function_of(node),
             position=position,
             factor=partial(_factor, node.target, position),
+        )
+
+    def _larger(self, make: Make, node: fx.Node) -> Step:
+        inputs = tuple(self.flow.inputs(node))
+        return make(
+            Larger,
+            inputs=inputs,
+            op="maximum",
+            rule="pass",
+            note="the winner takes all",
+            compute=function_of(node),
+            positions=tuple(i for i, each in enumerate(node.args) if each in inputs),
         )
 
     def _unsupported(self, make: Make, node: fx.Node, why: str) -> Step:
         if not self.flow.allows_gradient:
             raise self.flow.unsupported(node, why)
+        op, note = str(known.whole(node).target), f"unsupported: {why}"
+        return self._differentiated(make, node, op=op, rule="gradient", note=note)
+
+    def _differentiated(self, make: Make, node: fx.Node, **fields: Any) -> Step:
+        whole, inputs = known.whole(node), self.flow.inputs(node)
+        given = tree_leaves((whole.args, dict(whole.kwargs)))
+        positions = tuple(i for i, each in enumerate(given) if each in inputs)
         return make(
             Gradient,
-            op=str(node.target),
-            rule="gradient",
-            note=f"unsupported: {why}",
-            compute=function_of(node),
-            positions=tuple(node.args.index(arg) for arg in self.flow.inputs(node)),
+            inputs=tuple(given[i] for i in positions),
+            compute=whole.target if whole is not node else function_of(node),
+            result=None if whole is node else node.args[1],
+            positions=positions,
+            **fields,
         )
 
 
@@ -167,14 +248,3 @@ def _factor(target: Any, position: int, *args: Any) -> Any:
     if target is known.NEGATION:
         return -1.0
     return 1 / args[1] if target in known.QUOTIENTS else args[1 - position]
-
-
-def _narrowed(node: fx.Node) -> tuple[Any, ...]:
-    """A part of a chunked tensor, as arguments of ``narrow``."""
-    chunked, index = node.args
-    assert isinstance(chunked, fx.Node)
-    assert isinstance(index, int)
-    dim: Any = chunked.args[2] if len(chunked.args) > 2 else chunked.kwargs.get("dim", 0)
-    lengths = [int(part.shape[dim]) for part in chunked.meta["val"]]
-    index %= len(lengths)
-    return chunked.args[0], dim, sum(lengths[:index]), lengths[index]

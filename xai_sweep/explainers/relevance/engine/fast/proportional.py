@@ -53,7 +53,7 @@ class EpsilonForm(FactorForm):
 
     @override
     def factors(self, a: Tensor, z: Tensor, numerator: Tensor | None, accounts: bool) -> Factors:
-        by = amount(self.stabilizer, self.relative, z)
+        by = amount(self.stabilizer, self.relative, z, self.site.by_image)
         if self.site.rectified and numerator is not None:
             return Factors((over(numerator, z.clamp(min=0).add_(by)),), (by,))
         factor = over(numerator, stabilised(z, by))

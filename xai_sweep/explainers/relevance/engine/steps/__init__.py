@@ -8,21 +8,26 @@ from xai_sweep.explainers.relevance.engine.steps.elementwise import (
 )
 from xai_sweep.explainers.relevance.engine.steps.gradient import Gradient
 from xai_sweep.explainers.relevance.engine.steps.layer import Layer
-from xai_sweep.explainers.relevance.engine.steps.moving import Concatenate, MaxPool, Move
+from xai_sweep.explainers.relevance.engine.steps.moving import Concatenate, Move, Pad
 from xai_sweep.explainers.relevance.engine.steps.step import Compute, Step
 from xai_sweep.explainers.relevance.engine.steps.sums import Sum
+from xai_sweep.explainers.relevance.engine.steps.winning import Extreme, Larger, MaxPool, Winner
 
 __all__ = [
     "Activation",
     "Compute",
     "Concatenate",
+    "Extreme",
     "Factor",
     "Gradient",
+    "Larger",
     "Layer",
     "LayerNorm",
     "MaxPool",
     "Move",
+    "Pad",
     "Shift",
     "Step",
     "Sum",
+    "Winner",
 ]

@@ -9,7 +9,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from xai_sweep.explainers.relevance.engine.messages import Ledger, Message
-from xai_sweep.explainers.relevance.engine.quotients import ratio
+from xai_sweep.explainers.relevance.engine.quotients import may_be_zero, ratio, remainder
 from xai_sweep.explainers.relevance.engine.steps.step import Step
 
 aten = torch.ops.aten
@@ -17,32 +17,54 @@ aten = torch.ops.aten
 
 @dataclass(eq=False, kw_only=True)
 class Activation(Step):
-    """An element-wise function: passes relevance on as it is, whatever its slope."""
+    """An element-wise function: passes relevance on as it is, whatever its slope.
+
+    Attributes:
+        compute: the function.
+        is_relu: it is a plain ReLU.
+        keeps_zero: it maps 0 to 0. Otherwise its value at 0 is a constant, which absorbs.
+    """
 
     compute: Callable[..., Tensor]
     is_relu: bool = False
+    keeps_zero: bool = True
 
     @override
     def forward(self, args: Sequence[Any], kwargs: Mapping[str, Any], accounts: bool) -> Any:
-        value = self.compute(*args, **kwargs)
-        if self.takes_relevance:
-            return value, None
-        return value, value if self.is_relu else ratio(value, args[0])
+        value, constant = self.compute(*args, **kwargs), None
+        if not self.keeps_zero and may_be_zero(args[0]):
+            constant = (args[0] == 0).to(value.dtype)
+        if self.takes_relevance or self.is_relu:
+            return value, (value if self.is_relu else None, constant)
+        factor = ratio(value, args[0])
+        return value, (factor, None if constant is None else constant.mul_(value))
 
     @override
     def backward(self, message: Message, kept: Any, ledger: Ledger | None) -> list[Message]:
+        factor, constant = kept
+        if ledger is not None and constant is not None:
+            ledger.absorb(message.values, constant)
         if self.takes_relevance:
-            return [message]
-        values = message.where_positive(kept) if self.is_relu else message.times(kept)
+            return [
+                message if constant is None else Message(message.times(1 - constant), True, True)
+            ]
+        values = message.where_positive(factor) if self.is_relu else message.times(factor)
         return [Message(values, is_owned=True)]
 
 
 @dataclass(eq=False, kw_only=True)
 class Shift(Step):
-    """A constant is added or subtracted, and absorbs its part of the relevance as a bias does."""
+    """A constant is added or subtracted, and absorbs its part of the relevance as a bias does.
+
+    Attributes:
+        compute: the operation.
+        position: of the input with relevance among the arguments.
+        factor: what the operation multiplies it by: 1, -1, or a scale of the operation's own.
+    """
 
     compute: Callable[..., Tensor]
-    sign: int = 1
+    position: int = 0
+    factor: float = 1.0
 
     @property
     @override
@@ -51,18 +73,20 @@ class Shift(Step):
 
     @override
     def forward(self, args: Sequence[Any], kwargs: Mapping[str, Any], accounts: bool) -> Any:
-        value = self.compute(*args, **kwargs)
-        changed = next(arg for arg in args if isinstance(arg, Tensor) and arg.shape == value.shape)
-        scale = ratio(None, value) if self.takes_relevance else None
-        return value, (scale, value - self.sign * changed if accounts else None)
+        value, changed = self.compute(*args, **kwargs), args[self.position]
+        constant = value - self.factor * changed if accounts else None
+        return value, (*_as_factor(self, value, accounts), constant, changed.shape)
 
     @override
     def backward(self, message: Message, kept: Any, ledger: Ledger | None) -> list[Message]:
-        scale, constant = kept
+        scale, lost, constant, shape = kept
+        if ledger is not None and lost is not None:
+            ledger.lose(message.values, lost)
         share = message.values if scale is None else message.times(scale)
         if ledger is not None:
             ledger.absorb(share, constant)
-        return [Message(share if self.sign > 0 else -share, is_owned=message.is_owned)]
+        share = share if self.factor == 1 else self.factor * share
+        return [Message(share.sum_to_size(shape), is_owned=message.is_owned)]
 
 
 @dataclass(eq=False, kw_only=True)
@@ -110,14 +134,24 @@ class LayerNorm(Step):
         inputs, shape, weight, bias, eps = (*args, *defaults[len(args) :])[:5]
         value, _, rstd = aten.native_layer_norm(inputs, shape, weight, bias, eps)
         factor = rstd if weight is None else rstd * weight
-        scale = ratio(None, value) if self.takes_relevance else None
-        return value, (scale, factor, bias, tuple(range(-len(shape), 0)))
+        scale, lost = _as_factor(self, value, accounts)
+        return value, (scale, lost, factor, bias, tuple(range(-len(shape), 0)))
 
     @override
     def backward(self, message: Message, kept: Any, ledger: Ledger | None) -> list[Message]:
-        scale, factor, bias, dims = kept
+        scale, lost, factor, bias, dims = kept
+        if ledger is not None and lost is not None:
+            ledger.lose(message.values, lost)
         share = message.values if scale is None else message.times(scale)
         if ledger is not None and bias is not None:
             ledger.absorb(share, bias)
         scaled = share * factor
         return [Message(scaled - scaled.mean(dims, keepdim=True), is_owned=True)]
+
+
+def _as_factor(step: Step, value: Tensor, accounts: bool) -> tuple[Tensor | None, Tensor | None]:
+    """By what a message becomes ``c``, and its part that is lost because the value is zero."""
+    if not step.takes_relevance:
+        return None, None
+    scale = ratio(None, value)
+    return scale, remainder(None, scale, value, 0.0) if accounts else None

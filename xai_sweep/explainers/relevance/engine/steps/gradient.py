@@ -1,29 +1,39 @@
-"""Operations without a rule, which are differentiated instead."""
+"""Operations that are differentiated: linear ones, and on request those without a rule."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_unflatten
 from typing_extensions import override
 
 from xai_sweep.explainers.relevance.engine.messages import Ledger, Message
-from xai_sweep.explainers.relevance.engine.quotients import ratio
+from xai_sweep.explainers.relevance.engine.quotients import ratio, remainder
 from xai_sweep.explainers.relevance.engine.steps.step import Step
 
 
 @dataclass(eq=False, kw_only=True)
 class Gradient(Step):
-    """An operation without a rule, on request: relevance is input times gradient.
+    """Relevance is input times gradient.
+
+    For a linear operation this is LRP-0. For any other, done on request, what the inputs do not get
+    belongs to the constant of the linear function that the operation equals here: it is absorbed.
 
     Attributes:
         compute: the operation.
-        positions: of the inputs with relevance among the arguments.
+        positions: of the inputs with relevance among the arguments, those in lists counted singly.
+        result: which of several results it is; None if there is one.
     """
 
-    compute: Callable[..., Tensor]
+    compute: Callable[..., Any]
     positions: tuple[int, ...]
+    result: Any = None
+
+    @property
+    def is_unsupported(self) -> bool:
+        """Whether there is no rule for the operation."""
+        return self.rule == "gradient"
 
     @property
     @override
@@ -32,17 +42,30 @@ class Gradient(Step):
 
     @override
     def forward(self, args: Sequence[Any], kwargs: Mapping[str, Any], accounts: bool) -> Any:
-        value = self.compute(*args, **kwargs)
-        return value, (ratio(None, value) if self.takes_relevance else None, args, kwargs)
+        value = self._value(args, kwargs)
+        scale = ratio(None, value) if self.takes_relevance else None
+        lost = None if scale is None or not accounts else remainder(None, scale, value, 0.0)
+        return value, (scale, lost, value if accounts else None, args, kwargs)
 
     @override
     def backward(self, message: Message, kept: Any, ledger: Ledger | None) -> list[Message]:
-        scale, args, kwargs = kept
+        scale, lost, value, args, kwargs = kept
+        if ledger is not None and lost is not None:
+            ledger.lose(message.values, lost)
         share = message.values if scale is None else message.times(scale)
-        leaves = [args[position].detach().requires_grad_() for position in self.positions]
-        filled = list(args)
-        for position, leaf in zip(self.positions, leaves, strict=True):
-            filled[position] = leaf
+        given, structure = tree_flatten((tuple(args), dict(kwargs)))
         with torch.enable_grad():
-            value = self.compute(*filled, **kwargs)
-        return [Message(grad) for grad in torch.autograd.grad(value, leaves, share)]
+            leaves = [given[position].detach().requires_grad_() for position in self.positions]
+            for position, leaf in zip(self.positions, leaves, strict=True):
+                given[position] = leaf
+            args, kwargs = tree_unflatten(given, structure)
+            found = torch.autograd.grad(self._value(args, kwargs), leaves, share)
+        if ledger is not None and self.is_unsupported:
+            ledger.absorb(share, value)
+            for leaf, gradient in zip(leaves, found, strict=True):
+                ledger.absorb(gradient, -leaf.detach())
+        return [Message(gradient) for gradient in found]
+
+    def _value(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        value = self.compute(*args, **kwargs)
+        return value if self.result is None else value[self.result]

@@ -1,5 +1,6 @@
-"""Operations that only select or move values: views, concatenations, max pooling."""
+"""Operations that only move values: views, padding, concatenations."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,10 +10,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from xai_sweep.explainers.relevance.engine.messages import Ledger, Message
-from xai_sweep.explainers.relevance.engine.operations import shape_only
 from xai_sweep.explainers.relevance.engine.steps.step import Step
-
-aten = torch.ops.aten
 
 
 @dataclass(eq=False, kw_only=True)
@@ -39,45 +37,59 @@ class Move(Step):
 
 
 @dataclass(eq=False, kw_only=True)
+class Pad(Move):
+    """Padding with a constant, which absorbs what arrives at it.
+
+    Attributes:
+        value: the constant.
+    """
+
+    value: float = 0.0
+
+    @override
+    def backward(self, message: Message, kept: Any, ledger: Ledger | None) -> list[Message]:
+        (sent,) = super().backward(message, kept, ledger)
+        weight = 1.0 if message.is_relevance else self.value
+        # Nothing takes its relevance from a constant of minus infinity, the padding of a maximum.
+        if ledger is not None and weight and math.isfinite(weight):
+            ledger.absorb(message.values, weight)
+            ledger.absorb(sent.values, -weight)
+        return [sent]
+
+
+@dataclass(eq=False, kw_only=True)
 class Concatenate(Step):
-    """Each input gets the relevance of its own part.
+    """Each input gets the relevance of its own part; constants absorb theirs.
 
     Attributes:
         positions: of the inputs with relevance among the parts.
+        is_stack: the parts are put side by side along a new dimension.
     """
 
     positions: tuple[int, ...]
+    is_stack: bool = False
 
     @override
     def forward(self, args: Sequence[Any], kwargs: Mapping[str, Any], accounts: bool) -> Any:
         parts, dim = args[0], args[1] if len(args) > 1 else kwargs.get("dim", 0)
-        return torch.cat(parts, dim), (dim, [part.shape[dim] for part in parts])
+        value = torch.stack(parts, dim) if self.is_stack else torch.cat(parts, dim)
+        lengths = None if self.is_stack else [part.shape[dim] for part in parts]
+        constants = [
+            (number, None if self.takes_relevance else part)
+            for number, part in enumerate(parts)
+            if number not in self.positions
+        ]
+        return value, (dim, lengths, constants)
 
     @override
     def backward(self, message: Message, kept: Any, ledger: Ledger | None) -> list[Message]:
-        dim, lengths = kept
-        parts = torch.split(message.values, lengths, dim)
+        dim, lengths, constants = kept
+        values = message.values
+        parts = values.unbind(dim) if lengths is None else torch.split(values, lengths, dim)
+        if ledger is not None:
+            for number, constant in constants:
+                ledger.absorb(parts[number], 1.0 if constant is None else constant)
         return [
             Message(parts[position], message.is_relevance, message.is_owned)
             for position in self.positions
         ]
-
-
-@dataclass(eq=False, kw_only=True)
-class MaxPool(Step):
-    """All relevance goes to the maximum of each window (winner takes all)."""
-
-    @override
-    def forward(self, args: Sequence[Any], kwargs: Mapping[str, Any], accounts: bool) -> Any:
-        defaults: tuple[Any, ...] = (None, (), (), 0, 1, False)
-        image, kernel, stride, padding, dilation, ceil = [*args, *defaults[len(args) :]]
-        window = (kernel, stride or kernel, padding, dilation, ceil)
-        value, indices = aten.max_pool2d_with_indices(image, *window)
-        return value, (image.shape, window, indices)
-
-    @override
-    def backward(self, message: Message, kept: Any, ledger: Ledger | None) -> list[Message]:
-        shape, window, indices = kept
-        like = shape_only(message.values, shape)
-        values = aten.max_pool2d_with_indices_backward(message.values, like, *window, indices)
-        return [Message(values, message.is_relevance, is_owned=True)]

@@ -24,12 +24,16 @@ class Sum(Step):
         positions: of the inputs with relevance among the arguments.
         backs: for each of them, as `Move.back`, the transposed operation.
         sharing: how the rule distributes relevance here.
+        ones: for each of them, the sign with which the operation takes it.
+        by_image: see `Site.by_image`.
     """
 
     compute: Callable[..., Tensor]
     positions: tuple[int, ...] = (0,)
     backs: tuple[Callable[..., Tensor], ...]
     sharing: InSums
+    ones: tuple[float, ...] = (1.0,)
+    by_image: bool = True
 
     @property
     @override
@@ -43,13 +47,12 @@ class Sum(Step):
         shapes = tuple(args[position].shape for position in self.positions)
         factor = lost = None
         if self.sharing.evenly:
-            ones = [
-                torch.ones_like(arg) if position in self.positions else arg
-                for position, arg in enumerate(args)
-            ]
+            ones = list(args)
+            for position, one in zip(self.positions, self.ones, strict=True):
+                ones[position] = torch.full_like(args[position], one)
             factor = ratio(numerator, self.compute(*ones, **kwargs))
         elif self.sharing.stabilizer:
-            by = amount(self.sharing.stabilizer, self.sharing.relative, value)
+            by = amount(self.sharing.stabilizer, self.sharing.relative, value, self.by_image)
             factor = over(numerator, stabilised(value, by))
         elif numerator is None:
             factor = ratio(None, value)
