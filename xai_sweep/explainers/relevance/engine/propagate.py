@@ -1,6 +1,6 @@
 """Runs a plan: one forward pass, then relevance from every target back to the image."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -32,10 +32,16 @@ class Relevance:
     lost: Tensor | None
 
 
-def joined(parts: Iterable[Relevance]) -> Relevance:
+def joined(parts: Sequence[Relevance]) -> Relevance:
     """The relevance of several batches as one."""
-    columns = zip(*(vars(part).values() for part in parts), strict=True)
-    return Relevance(*(None if column[0] is None else torch.cat(column) for column in columns))
+    absorbed = [part.absorbed for part in parts if part.absorbed is not None]
+    lost = [part.lost for part in parts if part.lost is not None]
+    return Relevance(
+        torch.cat([part.maps for part in parts]),
+        torch.cat([part.logits for part in parts]),
+        torch.cat(absorbed) if absorbed else None,
+        torch.cat(lost) if lost else None,
+    )
 
 
 class Propagation:
@@ -86,10 +92,8 @@ class Propagation:
         """
         flow = self.plan.flow
         if len(images) > 1 and not flow.by_image:
-            return joined(
-                self(*pair, accounts, times_input)
-                for pair in zip(images.split(1), targets.split(1), strict=True)
-            )
+            pairs = zip(torch.split(images, 1), torch.split(targets, 1), strict=True)
+            return joined([self(*pair, accounts, times_input) for pair in pairs])
         values, kept = self.forward(images, accounts)
         logits, count = values[flow.logits], targets.shape[1]
         arrived, ledgers = [], []
