@@ -79,8 +79,10 @@ class PackingSweeper(BasicSweeper):
         return grid(self.hydra_context.config_loader, self.params, arguments)
 
     def _recorded(self, before: Sequence["Failed"], arguments: list[str]) -> list["Overrides"]:
+        from xai_sweep.config.texts import kept
+
         points = dict.fromkeys(words for failed in before for words in failed.overrides)
-        return [(*words, *arguments) for words in points]
+        return [(*kept(words), *arguments) for words in points]
 
     def _plan(self, points: Sequence["Overrides"]) -> dict[frozenset[str], int]:
         """Write down the cells of every point before anything is computed; how many each has."""

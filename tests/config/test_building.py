@@ -37,7 +37,7 @@ def node(**values: object) -> DictConfig:
 
 
 def test_values_become_what_is_declared() -> None:
-    made = build(node(count=3, share=1, folder=2024))
+    made = build(node(count=3, share=1, folder="2024"))
     assert (made.count, made.share, made.folder) == (3, 1.0, "2024")
     assert type(made.share) is float
 
@@ -52,6 +52,12 @@ def test_text_for_a_parameter_with_a_group_is_the_name_of_an_entry() -> None:
     ("values", "message"),
     [
         ({"count": 0}, "metric.example.count=0: must be a whole number of at least 1"),
+        (
+            {"folder": 2024},
+            "metric.example.folder=2024: must be text or null; a name that looks like a number "
+            'needs quotes in a yaml file: "2024_05"',
+        ),
+        ({"folder": ""}, "metric.example.folder=: must be text or null"),
         ({"count": 1.5}, "metric.example.count=1.5: must be a whole number of at least 1"),
         ({"coumt": 1}, "metric.example.coumt=1: unknown key; did you mean count? allowed: count, "),
         ({"distance": "rmsd"}, "metric.example.distance=rmsd: must be one of cosine, "),

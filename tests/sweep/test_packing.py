@@ -15,11 +15,12 @@ from omegaconf import OmegaConf
 from xai_sweep.config.cells import Cell
 from xai_sweep.config.keys import add_schema
 from xai_sweep.config.points import Composer, Overrides
+from xai_sweep.config.quoting import quoted
 from xai_sweep.core.paths import CONF
 from xai_sweep.models import Classifier
 from xai_sweep.sweep import grouping
 from xai_sweep.sweep.observing import Observer, observed_by
-from xai_sweep.sweep.packing import jobs, quoted, spelled
+from xai_sweep.sweep.packing import jobs, spelled
 
 EXPLAINERS = ("grad_cam", "lrp", "smooth_grad")
 ANGLES = (0.5, 1, 5, 10)

@@ -8,6 +8,9 @@ from contextlib import contextmanager
 from xai_sweep.config.messages import USER_ERRORS, one_line
 from xai_sweep.core.errors import SomeFailedError
 
+# Of a command line too, but Hydra raises a plain ValueError.
+_OF_HYDRA = ("Config group override", "Only one of --")
+
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
@@ -25,7 +28,7 @@ def one_line_errors() -> Iterator[None]:
         print(f"error: {failed}", file=sys.stderr)
         sys.exit(failed.code)
     except (*USER_ERRORS, ValueError) as error:
-        known = isinstance(error, USER_ERRORS) or str(error).startswith("Config group override")
+        known = isinstance(error, USER_ERRORS) or str(error).startswith(_OF_HYDRA)
         if full or not known:
             raise
         print(f"error: {one_line(error)}", file=sys.stderr)

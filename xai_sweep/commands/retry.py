@@ -4,7 +4,7 @@ from argparse import Namespace
 
 from xai_sweep.commands.parsing import Commands, add_command
 from xai_sweep.commands.run import run
-from xai_sweep.sweep.packing import quoted
+from xai_sweep.config.quoting import for_hydra
 from xai_sweep.sweep.retrying import check_retry, command_line
 
 
@@ -32,6 +32,6 @@ def main(args: Namespace) -> int:
     """
     check_retry(args.results, args.words)
     options, words = command_line(args.results, args.words)
-    retrying = (f"results={quoted(args.results)}", "hydra.sweeper.retry=true")
+    retrying = (f"results={for_hydra(args.results)}", "hydra.sweeper.retry=true")
     run(["-m", *options, *retrying, *words])
     return 0

@@ -15,6 +15,7 @@ from xai_sweep.commands.words import options_first, with_controls
 from xai_sweep.config import plugins
 from xai_sweep.config.keys import add_schema
 from xai_sweep.config.messages import USER_ERRORS
+from xai_sweep.config.texts import kept
 from xai_sweep.core.errors import SomeFailedError
 from xai_sweep.core.paths import CONF
 from xai_sweep.sweep.launching import with_multirun
@@ -82,6 +83,7 @@ def run(words: Sequence[str] | None = None) -> None:
     with one_line_errors():
         sys.argv[1:] = options_first(with_multirun(with_controls(given)))
         plugins.activate_from(sys.argv[1:])
+        sys.argv[1:] = kept(sys.argv[1:])
         job()
         for error in _errors:
             raise error

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from xai_sweep.config.building import deciding
-from xai_sweep.config.entries import written
+from xai_sweep.config.entries import complete
 from xai_sweep.config.keys import OF_A_CURVE, Decides, groups, values
 
 # Raise this number when the same configuration gives other rows than before.
@@ -144,14 +144,8 @@ def title(group: str, choices: Mapping[str, str], node: Mapping[str, Any]) -> st
         choices: the chosen entry of each group, of groups inside it too (``explainer/rules``).
         node: the group's configuration, plain values.
     """
-    usual = dict(written(f"{group}/{choices[group]}"))
-    defaults = [entry for entry in usual.pop("defaults", []) if entry != "_self_"]
-    changed = []
-    for name, entry in (pair for default in defaults for pair in default.items()):
-        chosen = choices.get(f"{group}/{name}", entry)
-        usual |= written(f"{group}/{name}/{chosen}")
-        if chosen != entry:
-            changed.append(f"{name}={chosen}")
+    usual, inner = complete(f"{group}/{choices[group]}", choices)
+    changed = [f"{name}={chosen}" for name, chosen in inner.items()]
     for key, value in node.items():
         if usual.get(key) != value:
             short = digest(value)[:6] if isinstance(value, list | dict) else value

@@ -16,7 +16,7 @@ from xai_sweep.core.paths import CONF
 def folders() -> tuple[Path, ...]:
     """Where configurations are looked for, in order: the first file of a name counts.
 
-    While Hydra runs, its own search path, which also holds the folder of ``--config-dir``.
+    While Hydra runs, its own search path, which also holds the user's own.
     """
     hydra = GlobalHydra.instance()
     if not hydra.is_initialized():
@@ -72,6 +72,42 @@ def written(entry: str) -> Mapping[str, Any]:
         if _is_file(path):
             return _loaded(path)
     raise FileNotFoundError(2, "no such entry", f"{entry}.yaml")
+
+
+def complete(entry: str, choices: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """What an entry's yaml says together with the entries that it is made of.
+
+    Args:
+        entry: for example ``explainer/lrp``.
+        choices: the chosen entry of each group inside it (``explainer/rules``).
+
+    Returns:
+        The values, and of the groups inside it those whose choice is not the usual one.
+    """
+    group = entry.rpartition("/")[0]
+    own = dict(written(entry))
+    values: dict[str, Any] = {}
+    changed: dict[str, str] = {}
+    for default in own.pop("defaults", []):
+        if default == "_self_":
+            values, own = values | own, {}
+        elif isinstance(default, str):  # another entry of the same group
+            base, of_base = complete(f"{group}/{default}", choices)
+            values, changed = values | base, changed | of_base
+        else:
+            for key, usual in default.items():
+                name = key.removeprefix("override ").removeprefix("optional ")
+                chosen = choices.get(f"{group}/{name}", usual)
+                if _is_there(inner := f"{group}/{name}/{chosen}"):
+                    values |= written(inner)
+                    changed[name] = chosen
+                    if chosen == usual:
+                        del changed[name]
+    return values | own, changed
+
+
+def _is_there(entry: str) -> bool:
+    return any(_is_file(folder / f"{entry}.yaml") for folder in folders())
 
 
 @cache

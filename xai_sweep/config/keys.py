@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import field, make_dataclass
 from enum import Enum
 from functools import cache
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from annotated_types import Ge, Lt
@@ -129,10 +130,13 @@ def declared_type(key: str) -> Any:
 
 
 def _for_hydra() -> list[tuple[str, Any, Any]]:
-    """The fields of `Root` with the types that OmegaConf knows; `check` sees to all others."""
+    """The fields of `Root` with the types that OmegaConf knows; `check` sees to all others.
+
+    Text is not among them, for OmegaConf would make text of a number: 2024_05 would be 202405.
+    """
     kinds = {name: get_args(annotation)[0] for name, annotation in parameter_types(Root).items()}
     return [
-        (name, kind if kind in (int, float, bool, str) else Any, field(default=MISSING))
+        (name, kind if kind in (int, float, bool) else Any, field(default=MISSING))
         for name, kind in kinds.items()
     ]
 
@@ -144,6 +148,21 @@ Schema = make_dataclass("Schema", _for_hydra(), namespace={"__module__": __name_
 def add_schema() -> None:
     """Make the schema known to Hydra as the first entry of the root's defaults list."""
     ConfigStore.instance().store(name="schema", node=Schema)
+    # In `hydra.run.dir`: Hydra makes that folder before it calls anything of ours.
+    OmegaConf.register_new_resolver("folder", _results_folder, replace=True)
+
+
+def _results_folder(value: Any) -> str:
+    """The results folder, if it is one that may be made.
+
+    Raises:
+        InputError: it is no text, or a ~ that no shell has replaced.
+    """
+    folder = str(checked("results", value, declared_type("results")))
+    if folder == "~" or folder.startswith("~/"):
+        allowed = f"~ is nobody's home here, give the path: {Path(folder).expanduser()}"
+        raise InputError("results", folder, allowed)
+    return folder
 
 
 def check(cfg: DictConfig, config: Mapping[str, Any] | None = None) -> None:
@@ -177,6 +196,7 @@ def check(cfg: DictConfig, config: Mapping[str, Any] | None = None) -> None:
             raise InputError(key, given, f"must be given as {key.replace('.', '/')}={given}")
     for key in values(*Decides):
         _check_value(key, plain[key])
+    _results_folder(plain["results"])
 
 
 def check_sweep(cfg: DictConfig) -> None:
@@ -191,6 +211,7 @@ def check_sweep(cfg: DictConfig) -> None:
             # Unresolved: interpolations in `pack` belong to the points.
             value = OmegaConf.to_container(value, resolve=False)
         _check_value(key, value)
+    _results_folder(cfg["results"])
 
 
 def _check_several(group: str, entries_of: Mapping[str, Any]) -> None:

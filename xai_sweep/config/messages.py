@@ -18,6 +18,7 @@ from omegaconf.errors import (
 
 from xai_sweep.config.entries import entries
 from xai_sweep.config.keys import Decides, declared_type, keys
+from xai_sweep.config.quoting import as_text, for_the_shell, parsed
 from xai_sweep.core.errors import InputError, unknown_key
 from xai_sweep.core.parameters import in_words
 from xai_sweep.sweep.launching import EXTRAS, needs
@@ -37,9 +38,14 @@ def one_line(error: Exception) -> str:
             names += ["basic", "joblib"] if group == "hydra/launcher" else []
             return f"{group}={entry}: must be one of {', '.join(names)}"
     if isinstance(error, OverrideParseException):
-        return f"{error.override}: must be key=value; quote a value with odd characters in it"
+        return _not_an_override(error.override)
     if isinstance(error, ConfigCompositionException):
         cause, value = error.__cause__, str(error).partition("\n")[0].partition("=")[2]
+        if found := re.match(r"Ambiguous value for argument '(.*?)'\n1", str(error), re.DOTALL):
+            return _grid_of_one_job(found[1])
+        if found := re.match(r"Cannot find primary config '(.*?)'", str(error)):
+            needed = "must be the name of a yaml file in the folder of --config-dir"
+            return str(InputError("--config-name", found[1], needed))
         if (
             isinstance(cause, ConfigAttributeError | ConfigKeyError)
             and cause.parent_node is not None
@@ -55,9 +61,15 @@ def one_line(error: Exception) -> str:
     ):  # transform=3: Hydra's message names neither the group nor its entries
         words = [word.partition("=") for word in sys.argv[1:]]
         for group, _, entry in words:
+            if not group:
+                return _not_an_override(f"={entry}")
             if entries(group) and not set(re.findall(r"\w+", entry)) <= {*entries(group)}:
                 return f"{group}={entry}: must be one of {', '.join(entries(group))}"
     if isinstance(error, OmegaConfBaseException):
+        if refused := _refused_inside(error):
+            return str(refused)
+        if missing := re.search(r"[Mm]issing mandatory value: (\S+)", str(error)):
+            return str(InputError(missing[1], "???", "is needed"))
         text = str(error.msg or error).split("\n")[0]
         return f"{error.full_key}: {text}" if error.full_key else text
     if isinstance(error, OSError) and error.filename:
@@ -65,6 +77,34 @@ def one_line(error: Exception) -> str:
     text = re.sub(r"\s*\n\s*", "; ", str(error).strip())
     cause = error.__cause__
     return f"{text} ({one_line(cause)})" if isinstance(cause, OmegaConfBaseException) else text
+
+
+def _refused_inside(error: BaseException | None) -> InputError | None:
+    """What a resolver of ours raised, of which OmegaConf makes an error of its own."""
+    while error is not None and not isinstance(error, InputError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def _not_an_override(word: str) -> str:
+    """For a word that Hydra cannot read: what is missing in it, or the quotes that it needs."""
+    key, equals, value = word.partition("=")
+    text = as_text(key, value)
+    if key and equals and parsed(text) is not None:
+        form = for_the_shell(text)
+        return f"{word}: must be key=value; a value like this needs quotes: {form}"
+    before = sys.argv[sys.argv.index(word) - 1] if word in sys.argv[2:] else ""
+    key, equals, value = before.partition("=")
+    if equals and "=" not in word:
+        both = for_the_shell(as_text(key, f"{value} {word}"))
+        return f"{word}: must be key=value; if it belongs to the word before it, quote both: {both}"
+    return f"{word}: must be key=value; xai-sweep run --help lists the keys"
+
+
+def _grid_of_one_job(word: str) -> str:
+    key, _, value = word.partition("=")
+    form = for_the_shell(as_text(key, value.replace('"', "")))
+    return f"{word}: several values need -m; one value with a comma in it needs quotes: {form}"
 
 
 def with_kind(error: Exception) -> str:

@@ -1,9 +1,10 @@
-"""Packages of the user that add entries: ``plugins=[my_package]``.
+"""What adds entries: packages, ``plugins=[my_package]``, and folders of the user's own.
 
 A plugin is an installed package, or a folder in the working directory, with a folder `conf` that
 is laid out as ours is. While it is active Hydra finds its yaml files, and they may name the classes
 of that package. A plugin is active only if the user names it, on the command line or in a
-configuration of their own.
+configuration of their own. Folders of yaml files alone are named by ``--config-dir`` and
+``hydra.searchpath``; what is in them counts as our own entries do.
 
 Imports neither torch nor Lightning. Plugins themselves are imported when one of their classes is
 built, and not before.
@@ -29,6 +30,7 @@ from xai_sweep.core.errors import InputError
 from xai_sweep.core.paths import CONF
 
 KEY = "plugins"
+SEARCHPATH = "hydra.searchpath"
 _ALLOWED = "must be a list of packages, e.g. plugins=[my_package]"
 _NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
@@ -51,7 +53,7 @@ class _State:
     """What a command line named: of this process, as Hydra's own state is."""
 
     plugins: dict[str, Plugin] = field(default_factory=dict)
-    folder: Path | None = None
+    folders: tuple[Path, ...] = ()
 
 
 _state = _State()
@@ -63,9 +65,8 @@ def active() -> tuple[Plugin, ...]:
 
 
 def folders() -> tuple[Path, ...]:
-    """Folders of yaml files beside ours: of each plugin, and the user's own (``--config-dir``)."""
-    own = () if _state.folder is None else (_state.folder,)
-    return (*(plugin.conf for plugin in active()), *own)
+    """Folders of yaml files beside ours: of each plugin, and the user's own."""
+    return (*(plugin.conf for plugin in active()), *_state.folders)
 
 
 def trusted() -> tuple[str, ...]:
@@ -83,35 +84,58 @@ def activate(names: Iterable[str]) -> None:
     for name in names:
         if name not in _state.plugins:
             plugin = _found(name)
-            _check_names(plugin)
+            _check_names(plugin.conf, KEY, name)
             _state.plugins[name] = plugin
 
 
 def activate_from(words: Sequence[str]) -> None:
-    """Make exactly those plugins active that a command line names.
+    """Make exactly those plugins and folders active that a command line names.
 
-    It names them by ``plugins=[...]``, or else by that key in an experiment or in the configuration
-    that ``--config-name`` chooses.
+    It names plugins by ``plugins=[...]``, or else by that key in an experiment or in the
+    configuration that ``--config-name`` chooses, and folders by ``--config-dir`` and
+    ``hydra.searchpath``, which may stand in that configuration too.
 
     Args:
         words: of the command line, without the program's name.
 
     Raises:
-        InputError: see `activate`.
+        InputError: see `activate`; or there is no such folder.
     """
     options, overrides = split(words)
-    own = Path(options["config-dir"]).absolute() if "config-dir" in options else None
     _state.plugins.clear()
-    _state.folder = own if own is not None and own.is_dir() else None
+    _state.folders = ()
     parsed = [*_parsed(overrides)]
+    primary = options.get("config-name", "config").removesuffix(".yaml")
+    if "config-dir" in options:
+        _add_folder("--config-dir", options["config-dir"])
+    searched = [each.value() for each in parsed if each.key_or_group == SEARCHPATH]
+    # Of several, the first counts to Hydra.
+    for place in _texts(SEARCHPATH, [*searched, _value_in(primary, SEARCHPATH)][0]):
+        _add_folder(SEARCHPATH, place)
     given = [each for each in parsed if each.key_or_group == KEY]
     if given:
         activate(_names(given[-1].value(), str(given[-1].get_value_element_as_str())))
         return
     chosen = [each for each in parsed if each.key_or_group == "experiment"]
-    files = [f"experiment/{name}" for each in chosen for name in _values(each)]
-    for file in [*files, options.get("config-name", "config").removesuffix(".yaml")]:
-        activate(_named_in((CONF, *folders()), file))
+    for file in [*(f"experiment/{name}" for each in chosen for name in _values(each)), primary]:
+        named = _value_in(file, KEY)
+        activate(() if named is None else _names(named, str(named)))
+
+
+def _add_folder(key: str, place: str) -> None:
+    """Make a folder of the user's own active; of a package as ``pkg://package.conf``."""
+    scheme, _, name = place.rpartition("://")
+    if scheme == "pkg":
+        spec = _spec(name)
+        folder = Path(next(iter((spec and spec.submodule_search_locations) or ()), name))
+    else:
+        folder = Path(name)
+    folder = folder.absolute()
+    if scheme not in ("", "file", "pkg") or not folder.is_dir():
+        raise InputError(key, place, "must be a folder of yaml files; there is no such folder")
+    if folder not in (CONF, *_state.folders):
+        _check_names(folder, key, place)
+        _state.folders = (*_state.folders, folder)
 
 
 def split(words: Iterable[str]) -> tuple[dict[str, str], list[str]]:
@@ -147,19 +171,26 @@ def _values(override: Override) -> list[str]:
     return [override.get_value_element_as_str()]
 
 
-def _named_in(where: Sequence[Path], file: str) -> Sequence[str]:
-    """The plugins that a configuration names; none if it cannot be read, which Hydra will say."""
-    for folder in where:
+def _value_in(file: str, key: str) -> Any:
+    """What a configuration says of a key; None if it cannot be read, which Hydra will say."""
+    for folder in (CONF, *folders()):
         path = folder / f"{file}.yaml"
         if path.is_file():
             try:
-                content = OmegaConf.load(path)
-                named = OmegaConf.select(content, KEY)
+                found = OmegaConf.select(OmegaConf.load(path), key)
             except (OmegaConfBaseException, OSError, ValueError):
-                return ()
-            plain = OmegaConf.to_container(named) if OmegaConf.is_config(named) else named
-            return () if plain is None else _names(plain, str(plain))
-    return ()
+                return None
+            return OmegaConf.to_container(found) if OmegaConf.is_config(found) else found
+    return None
+
+
+def _texts(key: str, value: Any) -> list[str]:
+    if value is None:
+        return []
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        allowed = f"must be a list of folders, e.g. {key}=[file:///home/me/conf]"
+        raise InputError(key, value, allowed)
+    return [str(each) for each in value]
 
 
 def _names(value: Any, spelled: str) -> list[str]:
@@ -205,10 +236,12 @@ def _yaml(conf: Path) -> Iterator[Path]:
     return (path.relative_to(conf) for path in sorted(conf.rglob("*.yaml")))
 
 
-def _check_names(plugin: Plugin) -> None:
+def _check_names(added: Path, key: str, value: str) -> None:
+    """Refuse a file that another folder has too: Hydra would take the other without a word."""
     others = {"xai_sweep": CONF, **{each.name: each.conf for each in active()}}
-    for path in _yaml(plugin.conf):
+    others |= {str(folder): folder for folder in _state.folders}
+    for path in _yaml(added):
         for name, conf in others.items():
             if (conf / path).is_file():
-                allowed = f"{plugin.conf / path} must have another name: {name} has it too"
-                raise InputError(KEY, plugin.name, allowed)
+                allowed = f"{added / path} must have another name: {name} has it too"
+                raise InputError(key, value, allowed)

@@ -23,6 +23,7 @@ from xai_sweep.config import plugins
 from xai_sweep.config.building import plain
 from xai_sweep.config.entries import entries
 from xai_sweep.config.keys import SAME_CASES, Decides, Entries, groups, values
+from xai_sweep.config.texts import kept
 from xai_sweep.core.errors import InputError
 from xai_sweep.core.paths import CONF
 
@@ -118,6 +119,7 @@ def composer_of(words: Sequence[str]) -> Iterator[tuple[Composer, list[Overrides
     """
     plugins.activate_from(words)
     options, overrides = plugins.split(words)
+    overrides = kept(overrides)
     with initialize_config_dir(str(CONF), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
         name = options.get("config-name", "config")
@@ -137,9 +139,9 @@ def grid(loader: ConfigLoader, params: Mapping[str, str], words: Sequence[str]) 
     """
     parser = OverridesParser.create(config_loader=loader)
     of_the_sweeper = [f"{key}={value}" for key, value in params.items()]
-    overrides = parser.parse_overrides([*of_the_sweeper, *words])
+    overrides = parser.parse_overrides(kept([*of_the_sweeper, *words]))
     (points,) = BasicSweeper.split_arguments(overrides, None)
-    return [tuple(point) for point in points]
+    return [tuple(kept(point)) for point in points]
 
 
 def composed(overrides: Sequence[str]) -> DictConfig:
@@ -152,7 +154,7 @@ def composed(overrides: Sequence[str]) -> DictConfig:
     plugins.activate_from(overrides)
     options, words = plugins.split(overrides)
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose(options.get("config-name", "config"), overrides=words)
+        return compose(options.get("config-name", "config"), overrides=kept(words))
 
 
 def checked_choices(choices: Mapping[str, object], overrides: Sequence[str]) -> dict[str, str]:

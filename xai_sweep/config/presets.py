@@ -1,18 +1,17 @@
-"""LRP's lists of rules by name: the files of ``conf/explainer/rules``. Imports no torch."""
+"""LRP's lists of rules by name: the entries of ``explainer/rules``. Imports no torch."""
 
+from copy import deepcopy
 from typing import Any
 
-from omegaconf import OmegaConf
-
+from xai_sweep.config.entries import entries, written
 from xai_sweep.core.errors import InputError
-from xai_sweep.core.paths import CONF
 
-_FOLDER = CONF / "explainer" / "rules"
+_GROUP = "explainer/rules"
 
 
 def presets() -> list[str]:
     """The names of all presets."""
-    return sorted(path.stem for path in _FOLDER.glob("*.yaml"))
+    return entries(_GROUP)
 
 
 def preset(name: str) -> list[dict[str, Any]]:
@@ -22,7 +21,6 @@ def preset(name: str) -> list[dict[str, Any]]:
         InputError: there is no such preset.
     """
     if name not in presets():
-        raise InputError("explainer/rules", name, f"must be one of {', '.join(presets())}")
-    loaded: Any = OmegaConf.to_container(OmegaConf.load(_FOLDER / f"{name}.yaml"))
-    rules: list[dict[str, Any]] = loaded["rules"]
+        raise InputError(_GROUP, name, f"must be one of {', '.join(presets())}")
+    rules: list[dict[str, Any]] = deepcopy(written(f"{_GROUP}/{name}")["rules"])
     return rules

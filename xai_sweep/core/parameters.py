@@ -10,7 +10,7 @@ one place that says what a parameter may be, with bounds from `annotated_types`:
 """
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
 from inspect import get_annotations
@@ -36,6 +36,10 @@ _IN_WORDS = {
     str: "text",
     NoneType: "null",
 }
+
+
+_LISTS = (tuple, list, Sequence)
+_QUOTES = '; a name that looks like a number needs quotes in a yaml file: "2024_05"'
 
 
 class _ExecutionOnly:
@@ -99,8 +103,10 @@ def execution_only(cls: type) -> frozenset[str]:
 def checked(key: str, value: Any, annotation: Any) -> Any:
     """A value, converted to its declared type.
 
-    A whole number is converted to a number where one is declared, and a number to text (a folder
-    may be called 2024). A type that this module does not know accepts any value.
+    A whole number is converted to a number where one is declared. A number is never converted to
+    text: 2024_05 in a yaml file has become 202405 by then, and words of a command line are quoted
+    before (`xai_sweep.config.texts`). Nor is a text empty. A type that this module does not know
+    accepts any value.
 
     Args:
         key: as typed on the command line.
@@ -115,7 +121,8 @@ def checked(key: str, value: Any, annotation: Any) -> Any:
         return value
     found, converted = _matched(value, annotation)
     if not found:
-        raise InputError(key, value, f"must be {allowed}")
+        hint = _QUOTES if type(value) in (int, float, bool) and _takes_text(annotation) else ""
+        raise InputError(key, value, f"must be {allowed}{hint}")
     return converted
 
 
@@ -123,7 +130,7 @@ def in_words(annotation: Any) -> str:
     """What a declared type accepts, in words; empty for a type that this module does not know."""
     words = []
     choices: list[str] = []
-    for kind, bounds in _options(annotation):
+    for kind, bounds in options(annotation):
         known = _words(kind)
         if known is None:
             return ""
@@ -137,18 +144,20 @@ def in_words(annotation: Any) -> str:
     return " or ".join(words)
 
 
-def _options(
-    annotation: Any, bounds: tuple[Any, ...] = ()
-) -> Iterator[tuple[Any, tuple[Any, ...]]]:
+def options(annotation: Any, bounds: tuple[Any, ...] = ()) -> Iterator[tuple[Any, tuple[Any, ...]]]:
     """Every type of a union, with its bounds."""
     if get_origin(annotation) is Annotated:
         inner, *extra = get_args(annotation)
-        yield from _options(inner, (*bounds, *_flat(extra)))
+        yield from options(inner, (*bounds, *_flat(extra)))
     elif isinstance(annotation, UnionType) or get_origin(annotation) is Union:
         for kind in get_args(annotation):
-            yield from _options(kind, () if kind is NoneType else bounds)
+            yield from options(kind, () if kind is NoneType else bounds)
     else:
         yield annotation, bounds
+
+
+def _takes_text(annotation: Any) -> bool:
+    return any(kind is str for kind, _ in options(annotation))
 
 
 def _flat(extra: Iterable[Any]) -> Iterator[BaseMetadata]:
@@ -162,7 +171,7 @@ def _flat(extra: Iterable[Any]) -> Iterator[BaseMetadata]:
 def _words(kind: Any) -> str | None:
     if get_origin(kind) is Literal:
         return f"one of {', '.join(map(str, get_args(kind)))}"
-    if get_origin(kind) in (tuple, list):
+    if get_origin(kind) in _LISTS:
         inner = in_words(get_args(kind)[0])
         return f"a list, each {inner}" if inner else None
     return _IN_WORDS.get(kind)
@@ -170,7 +179,7 @@ def _words(kind: Any) -> str | None:
 
 def _matched(value: Any, annotation: Any) -> tuple[bool, Any]:
     """Whether a declared type accepts a value, and the value converted to it."""
-    for kind, bounds in _options(annotation):
+    for kind, bounds in options(annotation):
         found, converted = _converted(value, kind)
         if found and all(_holds(bound, converted) for bound in bounds):
             return True, converted
@@ -181,18 +190,18 @@ def _converted(value: Any, kind: Any) -> tuple[bool, Any]:
     """Like `_matched`, for one type of a union and without its bounds."""
     if get_origin(kind) is Literal:
         return any(value == each and type(value) is type(each) for each in get_args(kind)), value
-    if get_origin(kind) in (tuple, list):
+    if get_origin(kind) in _LISTS:
         if not isinstance(value, list | tuple):
             return False, value
         parts = [_matched(each, get_args(kind)[0]) for each in value]
-        make = get_origin(kind)
+        make = list if get_origin(kind) is list else tuple
         return all(found for found, _ in parts), make(converted for _, converted in parts)
     if kind is float and type(value) in (int, float):
         # NaN, infinity and a whole number too large for a float are all beyond these bounds.
         is_finite = -sys.float_info.max <= value <= sys.float_info.max
         return is_finite, float(value) if is_finite else value
-    if kind is str and type(value) in (int, float):
-        return True, str(value)
+    if kind is str and value == "":
+        return False, value
     return type(value) is kind, value
 
 

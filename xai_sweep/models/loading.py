@@ -1,15 +1,15 @@
-"""Loading a classifier by the name of its yaml file."""
+"""Loading a classifier by the name of its entry, ours or of an active plugin or folder."""
 
 from dataclasses import replace
 from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any
 
-from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
+from xai_sweep.config.building import build
+from xai_sweep.config.entries import complete, entries
 from xai_sweep.core.errors import InputError
-from xai_sweep.core.paths import CONF
 from xai_sweep.models.classifier import Classifier
 from xai_sweep.models.source import ModelSource
 
@@ -18,7 +18,7 @@ def load(source: str | ModelSource, **overrides: Any) -> Classifier:
     """A classifier, loaded once per process; the two that were used last are kept.
 
     Args:
-        source: the name of a file in ``conf/model``, e.g. ``"efficientnet_lite0"``, or a source.
+        source: the name of an entry of ``model``, e.g. ``"efficientnet_lite0"``, or a source.
         overrides: fields of the source with other values, e.g. ``weights="random"``.
 
     Raises:
@@ -32,17 +32,17 @@ def load(source: str | ModelSource, **overrides: Any) -> Classifier:
 
 
 def _configured(name: str, overrides: dict[str, Any]) -> ModelSource:
-    names = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
+    names = entries("model")
     if name not in names:
         close = get_close_matches(name, names, n=1)
         hint = f"; did you mean {close[0]}?" if close else ""
         raise InputError("model", name, f"must be one of {', '.join(names)}{hint}")
-    node = OmegaConf.load(CONF / "model" / f"{name}.yaml")
+    given, _ = complete(f"model/{name}", {})
     for key, value in overrides.items():
-        if key not in node:
-            known = ", ".join(str(known) for known in node if known != "_target_")
+        if key not in given:
+            known = ", ".join(known for known in given if known != "_target_")
             raise InputError(f"model.{key}", value, f"{name} has {known}")
-    source: ModelSource = instantiate(node, **overrides)
+    source: ModelSource = build(OmegaConf.create({"model": given | overrides}).model)
     return source
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
+from xai_sweep.config.plugins import SEARCHPATH
 from xai_sweep.config.points import Overrides, checked_choices
 from xai_sweep.sweep.packing import root
 
@@ -59,4 +60,5 @@ def _options(hydra: Any) -> Overrides:
     return (
         *(() if name in (None, "config") else ("--config-name", str(name))),
         *(("--config-dir", own[0]) if own else ()),
+        *(word for word in hydra.overrides.hydra if word.startswith(f"{SEARCHPATH}=")),
     )

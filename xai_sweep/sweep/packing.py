@@ -7,10 +7,9 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 
-from hydra.core.override_parser.types import Quote, QuotedString
-
 from xai_sweep.config.keys import SAME_CASES, SAME_NETWORK, Decides, keys
 from xai_sweep.config.points import Overrides
+from xai_sweep.config.quoting import quoted
 
 SWEEPER = "hydra_plugins.xai_sweep_packing.PackingSweeper"
 
@@ -103,8 +102,3 @@ def spelled(pack: Iterable[Overrides]) -> str:
     """A list of lists of overrides as Hydra reads it."""
     points = [[quoted(word) for word in own] for own in pack]
     return f"[{','.join('[' + ','.join(own) + ']' for own in points)}]"
-
-
-def quoted(text: str) -> str:
-    """A text that Hydra takes as it is."""
-    return str(QuotedString(text, Quote.double).with_quotes())

@@ -65,7 +65,7 @@ class BLRP(Explainer):
     percentile: Annotated[float, Interval(ge=0, le=100)] = 50.0
     draws: Annotated[int, Ge(2)] = 50
     rate: Annotated[float, Interval(ge=0, lt=1)] = 0.2
-    members: Any = None
+    members: Sequence[str] | None = None
     rules: Any = DEFAULT_RULES
     batchnorm: BatchNorm = "fuse"
     batchnorm_epsilon: Annotated[float, Gt(0)] = 1e-6
@@ -187,20 +187,20 @@ class BLRP(Explainer):
                 allowed = f"is for explainer.posterior=ensemble, not for {self.posterior}"
                 raise InputError(_MEMBERS, self.members, allowed)
             return None
-        is_list = isinstance(self.members, Sequence) and not isinstance(self.members, str)
-        if not is_list or len(self.members) < 2:
+        if self.members is None or len(self.members) < 2:
             allowed = "must be a list of at least two files of weights, [first.pt,second.pt]"
             raise InputError(_MEMBERS, self.members, allowed)
-        return tuple(str(path) for path in self.members)
+        return tuple(self.members)
 
     def _networks(self, classifier: Classifier, images: Tensor) -> list[Classifier]:
         """The network, or every member of the ensemble; their files are read once."""
-        if self.members is None:
+        files = self.members
+        if files is None:
             return [classifier]
         made = self._memory.recall(
             capture(classifier, images),
             "members",
-            lambda: [_member(classifier, path) for path in self.members],
+            lambda: [_member(classifier, path) for path in files],
         )
         return made
 
