@@ -10,6 +10,7 @@ from xai_sweep.core.errors import SomeFailedError
 from xai_sweep.report import terminal
 from xai_sweep.report.content import (
     TableContent,
+    failed_images,
     failures_error,
     failures_table,
     instability_table,
@@ -138,6 +139,15 @@ def test_where_things_are() -> None:
         "rows      here",
     ]
     assert outcome_lines(2, 2, {}) == ["cells     2 computed"]
+
+
+def test_the_first_image_that_failed_is_named() -> None:
+    rows = made_rows(images=3, magnitudes=[5], ranks=2)
+    assert failed_images(rows) is None
+    names = sorted(set(rows["image_id"]))
+    one = rows.assign(error=["broken" if name == names[1] else None for name in rows["image_id"]])
+    assert failed_images(one) == f"1 image: {names[1]}: broken"
+    assert failed_images(rows.assign(error="broken")) == f"3 images; the first: {names[0]}: broken"
 
 
 def test_numbers_are_never_cut(

@@ -12,6 +12,9 @@ from jaxtyping import Float
 
 from xai_sweep.data.arrays import check_bytes, unit
 
+# Without a window, values must take up more than this part of what the bits can hold.
+_FILLED = 16
+
 
 def read_dicom(
     path: Path, frame: int = 0, black: float | None = None, white: float | None = None
@@ -20,7 +23,8 @@ def read_dicom(
 
     Stored grey values become the modality's (Hounsfield units for example) by its table, or its
     slope and intercept; then ``black`` and ``white`` say what is shown if they are given, otherwise
-    the file's first table or window, otherwise all that its bits can hold. MONOCHROME1 is inverted.
+    the file's first table or window, otherwise all that its bits can hold, if that is not more than
+    16 times what the values take up. MONOCHROME1 is inverted.
     Colours (RGB, YBR, palettes) are taken as they are.
 
     Args:
@@ -37,7 +41,8 @@ def read_dicom(
 
     with warnings.catch_warnings(action="ignore"):  # of odd values that are not needed
         file = dcmread(path, force=True)
-        if "PixelData" not in file and "FloatPixelData" not in file:
+        has_pixels = any(name in file for name in ("PixelData", "FloatPixelData"))
+        if not (has_pixels and "Rows" in file and "Columns" in file):
             raise ValueError("holds no pixels, or is no DICOM file")
         size = int(file.Rows) * int(file.Columns)
         check_bytes(size * int(file.SamplesPerPixel) * max(1, int(file.BitsAllocated) // 8))
@@ -53,7 +58,7 @@ def _stored(file: Any, frame: int) -> np.ndarray:
         syntax = file.file_meta.TransferSyntaxUID
         if not syntax.is_compressed:
             raise
-        needed = "pip install 'pydicom[basic]' 'pylibjpeg[all]' may read it"
+        needed = "pip install 'pylibjpeg[all]' pyjpegls may read it"
         raise ValueError(f"is compressed ({syntax.name}); {needed}") from error
 
 
@@ -106,10 +111,13 @@ def _windowed(
         return window(values, centre, width, str(where.get("VOILUTFunction") or "LINEAR"))
     if stored.dtype.kind == "f":
         return unit(values)
-    ends = np.array(_limits(file), dtype=stored.dtype)
-    low, high = np.sort(_modality(file, ends, frame))
-    if high <= low:
-        raise ValueError("has a slope of 0, so all values are alike")
+    ends = np.array([_limits(file)], dtype=stored.dtype)
+    low, high = np.sort(_modality(file, ends, frame)[0])
+    # Most of 16 bits stay empty in many files, which would come out black.
+    least, most = float(values.min()), float(values.max())
+    if most - least < (high - low) / _FILLED:
+        wanted = "data.black and data.white say what is shown"
+        raise ValueError(f"has no window, and only values from {least:g} to {most:g}; {wanted}")
     scaled: np.ndarray = ((values - low) / (high - low)).clip(0, 1)
     return scaled.astype(np.float32)
 

@@ -10,6 +10,7 @@ from PIL import Image, features
 
 # What a file begins with: format, where, and the bytes there.
 _BEGINNINGS = (
+    ("DICOM", 128, b"DICM"),  # first, for what stands before may be that of a TIFF file
     ("JPEG", 0, b"\xff\xd8\xff"),
     ("PNG", 0, b"\x89PNG\r\n\x1a\n"),
     ("GIF", 0, b"GIF8"),
@@ -25,7 +26,6 @@ _BEGINNINGS = (
     ("JXL", 0, b"\xff\x0a"),
     ("JXL", 0, b"\0\0\0\x0cJXL "),
     ("JPEG2000", 0, b"\0\0\0\x0cjP  "),
-    ("DICOM", 128, b"DICM"),
     ("NPY", 0, b"\x93NUMPY"),
 )
 _LONGEST_BEGINNING = 132
@@ -46,6 +46,14 @@ _SUFFIXES = {
 _NOT_READ = {"PDF", "PALM", "BUFR", "GRIB", "HDF5", "MPEG"}
 # Formats whose files may hold several images of one size, or of one body.
 _OF_FRAMES = {"GIF", "PNG", "TIFF", "WEBP", "AVIF", "HEIC"}
+
+
+# What reads a format: its package, our extra that installs it, and how it is told to begin.
+_PACKAGES: dict[str, tuple[str, str, Callable[..., None] | None]] = {
+    "HEIC": ("pillow_heif", "formats", lambda package: package.register_heif_opener()),
+    "JXL": ("pillow_jxl", "formats", None),
+    "DICOM": ("pydicom", "dicom", None),
+}
 
 
 class MissingExtraError(Exception):
@@ -113,14 +121,6 @@ def make_ready(name: str) -> None:
         raise MissingExtraError(f"{name} needs pip install 'xai_sweep[{extra}]'") from None
     if begin is not None:
         begin(module)
-
-
-# What reads a format: its package, our extra that installs it, and how it is told to begin.
-_PACKAGES: dict[str, tuple[str, str, Callable[..., None] | None]] = {
-    "HEIC": ("pillow_heif", "formats", lambda package: package.register_heif_opener()),
-    "JXL": ("pillow_jxl", "formats", None),
-    "DICOM": ("pydicom", "dicom", None),
-}
 
 
 def frames(path: Path) -> int:

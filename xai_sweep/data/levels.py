@@ -30,7 +30,8 @@ def with_common_white(files: Sequence[ImageFile]) -> tuple[ImageFile, ...]:
     the images of 16 bits, and of other files a few bytes.
     """
     asked = [file for file in files if file.white is None]
-    with ThreadPoolExecutor() as threads:
+    # Of odd metadata. Around all threads, which share the filters.
+    with warnings.catch_warnings(action="ignore"), ThreadPoolExecutor() as threads:
         largest = dict(zip(asked, threads.map(_largest, asked), strict=True))
     values = [value for value in largest.values() if value is not None]
     if not values:
@@ -57,8 +58,7 @@ def _is_to_be_told(largest: int | None, depth: int) -> bool:
 def _largest(file: ImageFile) -> int | None:
     """The largest value of an image of 16 bits; None if it is another, or cannot be read."""
     try:
-        with warnings.catch_warnings(action="ignore"):
-            values = _whole_numbers(file.path, file.frame) if file.path.is_file() else None
+        values = _whole_numbers(file.path, file.frame) if file.path.is_file() else None
     except Exception:  # the packages that read raise anything; the image's rows will say
         return None
     if values is None or values.dtype.kind not in "ui" or values.dtype.itemsize == 1:

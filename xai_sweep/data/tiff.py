@@ -1,5 +1,6 @@
 """TIFF files that Pillow does not read, or not with all their bits: more than 8 bits, or bands."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,9 @@ from xai_sweep.data.arrays import check_bytes, layers, over_white, unit
 from xai_sweep.data.metadata import turned
 
 _BITS, _ORIENTATION = 258, 274
+
+# It logs what is odd about a file; the pixels either can be read or raise.
+logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)
 
 
 def is_for_tifffile(path: Path, frame: int = 0) -> bool:

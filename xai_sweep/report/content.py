@@ -164,11 +164,23 @@ def outcome_lines(cells: int, computed: int, places: Mapping[str, object]) -> li
     Args:
         cells: how many there are.
         computed: how many of them this job computed.
-        places: where each kind of output is; those without a place are left out.
+        places: what else is said, by its name: what failed, and where each kind of output is;
+            those without a place are left out.
     """
     before = f", {cells - computed} were finished before" if cells > computed else ""
     lines = [f"{'cells':<9} {computed} computed{before}"]
     return [*lines, *(f"{name:<9} {place}" for name, place in places.items() if place)]
+
+
+def failed_images(rows: pd.DataFrame) -> str | None:
+    """How many images failed, and why the first of them did; None if none has."""
+    failed = rows[rows["error"].notna()]
+    if failed.empty:
+        return None
+    count = failed["image_id"].nunique()
+    first = failed.sort_values("image_id").iloc[0]
+    images = "1 image" if count == 1 else f"{count} images; the first"
+    return f"{images}: {first['image_id']}: {first['error']}"
 
 
 def _number(value: object, form: str) -> str:

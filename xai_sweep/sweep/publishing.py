@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from xai_sweep.config.building import build
 from xai_sweep.config.names import axes, run_name
 from xai_sweep.core.errors import InputError
-from xai_sweep.report.content import load_rows
+from xai_sweep.report.content import failed_images, load_rows
 from xai_sweep.report.pictures import FIGURES, publish_curve, publish_side_by_side
 from xai_sweep.report.publishing import publish
 from xai_sweep.report.terminal import print_outcome, print_summary
@@ -85,6 +85,7 @@ class Publisher:
         cells = [self.store.cell(cell.folder).path for cell in curve.cells]
         rows = load_rows(cells)
         places: dict[str, object] = {
+            "failed": failed_images(rows),
             "rows": self.store.root / "cells",
             "pictures": self.store.root / FIGURES / name if cfg.pictures else None,
         }
@@ -115,4 +116,5 @@ class Publisher:
 
 def _refuse_if_all_failed(rows: pd.DataFrame, data: str) -> None:
     if rows["error"].notna().all():
-        raise InputError("data", data, f"every image failed: {rows['error'].iloc[0]}")
+        first = rows.iloc[0]
+        raise InputError("data", data, f"every image failed: {first['error']} ({first.image_id})")
