@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 import torch
@@ -15,6 +16,7 @@ from xai_sweep.core.columns import Column
 from xai_sweep.core.parameters import EXECUTION_ONLY
 from xai_sweep.explainers.base import RELEVANCE_RATIO, Explained, Explainer
 from xai_sweep.explainers.memory import Memory
+from xai_sweep.explainers.relevance.accounts import check_accounts
 from xai_sweep.explainers.relevance.engine import (
     DEFAULT_RULES,
     AbsZ,
@@ -99,6 +101,11 @@ class LRP(Explainer):
         found = self.relevance(classifier, images, targets, accounts=True)
         assert found.absorbed is not None
         assert found.lost is not None
+        self._memory.recall(
+            capture(classifier, images),
+            "accounts",
+            lambda: check_accounts(found, classifier, partial(self._exactly, images, targets)),
+        )
         logits = found.logits.double()
         return Explained(
             at_image_size(found, images),
@@ -122,11 +129,17 @@ class LRP(Explainer):
         propagation = self.propagation(classifier, images)
         with torch.no_grad(), evaluating(classifier.module):
             own = classifier.module(images)
-        difference = (propagation.logits(images) - own).abs().amax() / own.abs().amax()
+        largest = own.abs().amax().clamp(min=torch.finfo(own.dtype).tiny)
+        difference = (propagation.logits(images) - own).abs().amax() / largest
         return {
             "logit_difference": float(difference),
             "unsupported": propagation.plan.unsupported,
         }
+
+    def _exactly(
+        self, images: Tensor, targets: Tensor, classifier: Classifier, kind: torch.dtype
+    ) -> Relevance:
+        return self.relevance(classifier, images.to(kind), targets, accounts=True)
 
     def propagation(self, classifier: Classifier, images: Float[Tensor, "b c h w"]) -> Propagation:
         """The plan of a network for images of this shape; made once.

@@ -23,8 +23,14 @@ def ratio(numerator: Tensor | None, d: Tensor) -> Tensor:
 
 
 def amount(stabilizer: float, relative: bool, z: Tensor, by_image: bool) -> float | Tensor:
-    """The stabiliser, or so many times the mean of ``|z|``, see `mean_size`."""
-    return stabilizer * mean_size(z, by_image) if relative else stabilizer
+    """The stabiliser, or so many times the mean of ``|z|``, see `mean_size`.
+
+    Where that is 0, because all is silent in an image, it is infinite: nothing is distributed.
+    """
+    if not relative:
+        return stabilizer
+    by = stabilizer * mean_size(z, by_image)
+    return by.masked_fill_(by == 0, torch.inf)
 
 
 def may_be_zero(d: Tensor) -> bool:

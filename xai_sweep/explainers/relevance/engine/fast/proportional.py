@@ -55,7 +55,8 @@ class EpsilonForm(FactorForm):
     def factors(self, a: Tensor, z: Tensor, numerator: Tensor | None, accounts: bool) -> Factors:
         by = amount(self.stabilizer, self.relative, z, self.site.by_image)
         if self.site.rectified and numerator is not None:
-            return Factors((over(numerator, z.clamp(min=0).add_(by)),), (by,))
+            taken = by.masked_fill(by == torch.inf, 0) if isinstance(by, Tensor) else by
+            return Factors((over(numerator, z.clamp(min=0).add_(by)),), (taken,))
         factor = over(numerator, stabilised(z, by))
         return Factors((factor,), lost=remainder(numerator, factor, z, by) if accounts else None)
 
