@@ -12,6 +12,7 @@ from torchvision.models import squeezenet1_1
 from xai_sweep.core.errors import InputError
 from xai_sweep.models.checkpoint import CheckpointModel
 
+NAMES = ("cat", "dog", "elk", "gnu", "yak")
 SMALL = {"architecture": "torchvision.models:squeezenet1_1", "arguments": {"num_classes": 3}}
 
 
@@ -31,17 +32,17 @@ def path(tmp_path: Path) -> str:
 
 
 def test_lists_and_dictionaries_of_hydra(path: str, tmp_path: Path) -> None:
-    (tmp_path / "names.txt").write_text("cat\ndog\n", encoding="utf-8")
-    node = OmegaConf.create({"mean": [0.1, 0.2, 0.3], "labels": ["cat", "dog"], "arguments": {}})
+    (tmp_path / "names.txt").write_text("cat\ndog\nelk\ngnu\nyak\n", encoding="utf-8")
+    node = OmegaConf.create({"mean": [0.1, 0.2, 0.3], "labels": list(NAMES), "arguments": {}})
     source = CheckpointModel("networks:Plain", path=path, **node)
     assert hash(source) == hash(
-        CheckpointModel("networks:Plain", {}, path, (0.1, 0.2, 0.3), labels=("cat", "dog"))
+        CheckpointModel("networks:Plain", {}, path, (0.1, 0.2, 0.3), labels=NAMES)
     )
     assert source.load().mean == (0.1, 0.2, 0.3)
     by_file = CheckpointModel("networks:Plain", path=path, labels=str(tmp_path / "names.txt"))
-    assert source.load().labels == by_file.load().labels == ("cat", "dog")
+    assert source.load().labels == by_file.load().labels == NAMES
     before = by_file.identity()
-    (tmp_path / "names.txt").write_text("cat\nfox\n", encoding="utf-8")
+    (tmp_path / "names.txt").write_text("cat\nfox\nelk\ngnu\nyak\n", encoding="utf-8")
     assert by_file.identity() != before
 
 
@@ -77,7 +78,7 @@ def test_arguments_reach_the_architecture(tmp_path: Path) -> None:
             {"arguments": {"depth": 3}},
             "model.arguments={'depth': 3}: networks:Plain raised TypeError: ",
         ),
-        ({"labels": "no.txt"}, "model.labels=no.txt: must be a list of names or a text file"),
+        ({"labels": "no.txt"}, "model.labels=no.txt: must be a list of names or a file of them"),
     ],
 )
 def test_bad_fields(path: str, fields: dict[str, Any], message: str) -> None:

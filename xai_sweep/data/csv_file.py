@@ -2,11 +2,11 @@
 
 import csv
 import io
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 from xai_sweep.core.errors import InputError
+from xai_sweep.core.text import read_text
 
 # Names of the columns that say which image, and which class; the first that is there counts.
 IMAGE = (
@@ -21,8 +21,6 @@ IMAGE_IN_WORDS = "image (or image_id, file, path, name, id)"
 LABEL_IN_WORDS = "label (or class, category, breed, target, y)"
 # A table about images of a few million lines; more is another file, or a mistake.
 _LARGEST = 2**30
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ def read_csv(key: str, path: Path) -> CsvFile:
     try:
         if path.stat().st_size > _LARGEST:
             raise InputError(key, path, "is larger than 1 GiB; a csv file about images is needed")
-        rows = _rows(_text(key, path))
+        rows = _rows(read_text(key, path))
     except OSError as error:
         raise InputError(key, path, f"must be a csv file ({error.strerror})") from error
     except UnicodeDecodeError as error:
@@ -83,20 +81,6 @@ def read_csv(key: str, path: Path) -> CsvFile:
     except csv.Error as error:
         raise InputError(key, path, f"must be a csv file ({error})") from error
     return CsvFile(path, key, tuple(rows))
-
-
-def _text(key: str, path: Path) -> str:
-    content = path.read_bytes()
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return content.decode("utf-16")
-    if b"\0" in content:
-        raise UnicodeDecodeError("utf-8", content, 0, 1, "it holds zero bytes")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = content.decode("cp1252")
-    log.warning("%s=%s: is not in UTF-8, and is read as cp1252", key, path)
-    return text
 
 
 def _rows(text: str) -> list[tuple[int, list[str]]]:

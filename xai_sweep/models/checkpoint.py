@@ -6,14 +6,15 @@ from dataclasses import dataclass, field
 from pkgutil import resolve_name
 from typing import Annotated, Any
 
+import torch
 from annotated_types import Ge
 from omegaconf import OmegaConf
 from torch import nn
 from typing_extensions import override
 
 from xai_sweep.core.errors import InputError
-from xai_sweep.models.classifier import Classifier
-from xai_sweep.models.labels import read_labels
+from xai_sweep.models.classifier import Classifier, grey_images
+from xai_sweep.models.labels import check_count, read_labels
 from xai_sweep.models.preprocessing import check_normalisation, height_and_width, numbers
 from xai_sweep.models.source import ModelSource, frozen, seeded
 from xai_sweep.models.weights import file_identity, put_weights, read_weights
@@ -32,7 +33,7 @@ class CheckpointModel(ModelSource):
             tensors in it whose names and shapes fit the network are used.
         mean, std: the normalisation it was trained with, one number per channel, in pixel units.
         size: height and width of its input, in pixels; one number for a square.
-        labels: class names, or the path of a text file with one name per line.
+        labels: class names, or the path of a file of them, see `label_files`.
         channels: of its input; None takes as many as ``mean`` has numbers. One is given grey
             photos, three colour photos, any other number stacks with as many channels.
         key: which tensors of the file, if several sets fit: the names in it that lead to them.
@@ -70,12 +71,18 @@ class CheckpointModel(ModelSource):
 
     @override
     def load(self) -> Classifier:
+        labels = read_labels(self.labels)
         content = read_weights(self._path, "model.path")
         module = self._build()
         put_weights(module, content, self.key)
-        labels = read_labels(self.labels)
         size = self.size if isinstance(self.size, int) else (self.size[0], self.size[1])
-        return Classifier(frozen(module), tuple(self.mean), tuple(self.std), labels, size=size)
+        mean, std = tuple(self.mean), tuple(self.std)
+        classifier = Classifier(frozen(module), mean, std, labels, size=size)
+        if labels:
+            with torch.no_grad():
+                logits = classifier.module(grey_images(classifier))
+            check_count(labels, self.labels, logits.shape[1])
+        return classifier
 
     @property
     def _path(self) -> str:
