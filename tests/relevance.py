@@ -8,6 +8,7 @@ from torch import Tensor
 from xai_sweep.explainers import LRP
 from xai_sweep.explainers.relevance.engine import Propagation, Relevance, make_plan
 from xai_sweep.graphs.capture import capture
+from xai_sweep.graphs.maps import find_map
 from xai_sweep.models import Classifier
 
 
@@ -20,7 +21,7 @@ def propagation(
         fast: whether rules are computed by their fast forms, or by their equations.
     """
     lrp, captured = LRP(**parameters), capture(classifier, images)
-    stop = None if lrp.layer is None else captured.last_spatial(lrp.layer)
+    stop = None if lrp.layer is None else find_map(captured, lrp.layer).node
     black = torch.zeros(len(classifier.mean), 1, 1, dtype=images.dtype)
     space = classifier.normalisation
     bounds = space.to_normalised(black).flatten(), space.to_normalised(black + 1).flatten()

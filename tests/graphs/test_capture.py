@@ -8,6 +8,7 @@ from torch import nn
 
 from xai_sweep.core.errors import InputError
 from xai_sweep.graphs.capture import capture
+from xai_sweep.graphs.maps import find_map
 from xai_sweep.models import Classifier
 
 
@@ -31,7 +32,7 @@ def test_real_architectures(name: str) -> None:
     captured = capture(Classifier(module), images)
     with torch.no_grad():
         torch.testing.assert_close(captured.graph(images), module(images), rtol=0, atol=0)
-    height, width = captured.shapes[captured.last_spatial()]
+    height, width = find_map(captured).layout.size
     assert height * width > 1
 
 

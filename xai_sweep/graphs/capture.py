@@ -69,40 +69,16 @@ class Captured:
 
     Attributes:
         graph: computes the logits; shares parameters and buffers with the classifier's module.
-        shapes: height and width of every node's value that is a map ``[B, C, H, W]``.
         paths: module path (``features.0``) of every node, empty at the top level.
     """
 
     graph: fx.GraphModule
-    shapes: Mapping[fx.Node, tuple[int, int]]
     paths: Mapping[fx.Node, str]
 
     def versions(self) -> tuple[int, ...]:
         """Which state the weights are in; training steps and other changes in place count on."""
         tensors = (*self.graph.parameters(), *self.graph.buffers())
         return tuple(-1 if tensor.is_inference() else tensor._version for tensor in tensors)
-
-    def last_spatial(self, layer: str | None = None) -> fx.Node:
-        """The last node whose value is a map of more than one pixel.
-
-        Args:
-            layer: module path, to find the last such node inside this module.
-
-        Raises:
-            InputError: there is none, or no such layer.
-        """
-        nodes = [node for node, (height, width) in self.shapes.items() if height * width > 1]
-        if layer is not None:
-            nodes = [node for node in nodes if f"{self.paths[node]}.".startswith(f"{layer}.")]
-        if not nodes:
-            last = dict.fromkeys(path for path in self.paths.values() if path)
-            raise InputError(
-                "explainer.layer",
-                layer,
-                "must be the path of a module whose output is a map [B, C, H, W]; the last "
-                f"modules of this network are {', '.join(list(last)[-5:])}",
-            )
-        return nodes[-1]
 
 
 _captured: WeakKeyDictionary[nn.Module, dict[tuple[Any, ...], Captured]] = WeakKeyDictionary()
@@ -148,7 +124,6 @@ def _capture(module: nn.Module, images: Tensor) -> Captured:
         reason = f"must be a graph torch.export can capture: {' '.join(str(error).split())[:200]}"
         raise InputError("model", type(module).__name__, reason + _line(error)) from error
     graph = program.module(check_guards=False)
-    shapes: dict[fx.Node, tuple[int, int]] = {}
     paths: dict[fx.Node, str] = {}
     _remove_in_place(graph.graph)
     _slice_pieces(graph.graph)
@@ -158,11 +133,8 @@ def _capture(module: nn.Module, images: Tensor) -> Captured:
             continue
         stack = node.meta.get("nn_module_stack") or {}
         paths[node] = next((path for path, _ in reversed(stack.values())), "")
-        value = node.meta.get("val")
-        if isinstance(value, Tensor) and value.dim() == 4:
-            shapes[node] = (int(value.shape[-2]), int(value.shape[-1]))
     graph.recompile()
-    return Captured(graph, shapes, paths)
+    return Captured(graph, paths)
 
 
 @contextmanager

@@ -11,9 +11,11 @@ from jaxtyping import Float, Int64
 from torch import Tensor, fx
 from typing_extensions import override
 
+from xai_sweep.core.errors import InputError
 from xai_sweep.explainers.base import Explained, Explainer, target_gradients
 from xai_sweep.graphs.capture import Captured, capture
 from xai_sweep.graphs.folded import folded_at
+from xai_sweep.graphs.maps import LayerName, Map, find_map
 from xai_sweep.models.classifier import Classifier
 
 
@@ -51,14 +53,16 @@ def from_activation(
 class GradientActivations(Explainer):
     """The maps of one layer, weighted by their gradients and enlarged bilinearly.
 
-    Works on the captured graph: the default layer is found for any network, one forward pass serves
-    all K targets, and the backward passes end at the layer.
+    Works on the captured graph: maps are found in any order of axes, and among the tokens of a
+    transformer, whose class token is left out. One forward pass serves all K targets, and the
+    backward passes end at the layer.
 
     Attributes:
-        layer: module path, e.g. ``features.29``; by default the last map with more than one pixel.
+        layer: module path, e.g. ``features.29``, or a fraction of depth from 0 to 1; by default the
+            last map with more than one pixel. See `xai_sweep.graphs.maps.find_map`.
     """
 
-    layer: str | None = None
+    layer: LayerName = None
 
     @abstractmethod
     def combined(
@@ -79,8 +83,24 @@ class GradientActivations(Explainer):
     def prepare(
         self, classifier: Classifier, images: Float[Tensor, "b c h w"]
     ) -> Mapping[str, Any]:
-        capture(classifier, images).last_spatial(self.layer)
-        return {}
+        """Find the map, and see that the logits depend on it.
+
+        Returns:
+            ``layer``, the path of the map's module, and ``map``, its height and width.
+
+        Raises:
+            InputError: no map can be told, or no gradient arrives at it.
+        """
+        captured = capture(classifier, images)
+        found = find_map(captured, self.layer)
+        if not _arrives(captured, found, images):
+            raise InputError(
+                "explainer.layer",
+                self.layer,
+                f"no gradient of the logits arrives at {found.path or 'the last map'}, and every "
+                "heatmap would be zero; name another module",
+            )
+        return {"layer": found.path, "map": list(found.layout.size)}
 
     @override
     def explain(
@@ -92,11 +112,25 @@ class GradientActivations(Explainer):
         carried: Int64[Tensor, "b h w"] | None = None,
     ) -> Explained:
         captured = capture(classifier, images)
-        run = from_activation(captured, captured.last_spatial(self.layer), images)
+        found = find_map(captured, self.layer)
+        run = from_activation(captured, found.node, images)
         with torch.inference_mode(False), torch.enable_grad():
             logits = run.run(images.clone().detach())
-            gradients = target_gradients(logits, run.activation, targets)
-        return Explained(enlarged(self.combined(run.activation.detach(), gradients), images))
+            of_values = target_gradients(logits, run.activation, targets)
+        maps = found.layout.maps(run.activation.detach(), len(images))
+        gradients = [found.layout.maps(each, len(images)) for each in of_values.unbind(1)]
+        return Explained(enlarged(self.combined(maps, torch.stack(gradients, dim=1)), images))
+
+
+def _arrives(captured: Captured, found: Map, images: Float[Tensor, "b c h w"]) -> bool:
+    """Whether the map has a gradient, for images of noise and a random sum of the logits."""
+    dice = torch.Generator().manual_seed(0)
+    run = from_activation(captured, found.node, images)
+    with torch.inference_mode(False), torch.enable_grad():
+        logits = run.run(torch.randn(images.shape, generator=dice).to(images))
+        total = (logits * torch.randn(logits.shape, generator=dice).to(logits)).sum()
+        (gradient,) = torch.autograd.grad(total, run.activation)
+    return bool(found.layout.maps(gradient, len(images)).any())
 
 
 def enlarged(

@@ -13,6 +13,8 @@ from xai_sweep.core.errors import InputError
 from xai_sweep.explainers.base import Explained, Explainer
 from xai_sweep.explainers.cam.activations import enlarged, from_activation
 from xai_sweep.graphs.capture import Captured, capture
+from xai_sweep.graphs.layout import Layout
+from xai_sweep.graphs.maps import Map, map_at
 from xai_sweep.models.classifier import Classifier, check_targets
 
 aten = torch.ops.aten
@@ -69,18 +71,19 @@ class Cam(Explainer):
         carried: Int64[Tensor, "b h w"] | None = None,
     ) -> Explained:
         captured = capture(classifier, images)
-        maps, weight = _pooled_and_weight(captured)
-        run = from_activation(captured, maps, images)
+        found, weight = _pooled_and_weight(captured)
+        run = from_activation(captured, found.node, images)
         with torch.inference_mode(False), torch.no_grad():
             run.run(images.clone().detach())
             classes: Tensor = run.fetch_attr(str(weight.target))
             check_targets(targets, len(classes))
-            heatmaps = torch.einsum("bkn,bnij->bkij", classes[targets], run.activation)
+            maps = found.layout.maps(run.activation, len(images))
+            heatmaps = torch.einsum("bkn,bnij->bkij", classes[targets], maps)
         return Explained(enlarged(heatmaps.detach(), images))
 
 
-def _pooled_and_weight(captured: Captured) -> tuple[fx.Node, fx.Node]:
-    """The node of the maps that are pooled, and that of the last layer's weight.
+def _pooled_and_weight(captured: Captured) -> tuple[Map, fx.Node]:
+    """The maps that are pooled, and the node of the last layer's weight.
 
     Raises:
         InputError: the network ends in something else.
@@ -90,9 +93,10 @@ def _pooled_and_weight(captured: Captured) -> tuple[fx.Node, fx.Node]:
     if linear.target is aten.linear.default and pool.target in _POOLS:
         maps, weight = pool.args[0], linear.args[1]
         assert isinstance(maps, fx.Node)
-        if _is_global(captured, pool) and maps in captured.shapes:
+        found = map_at(captured, maps)
+        if found is not None and _is_global(pool, found.layout):
             assert isinstance(weight, fx.Node)
-            return maps, weight
+            return found, weight
     ends = ", ".join(_named(captured, node) for node in reversed(chain))
     raise InputError(
         "explainer",
@@ -102,12 +106,19 @@ def _pooled_and_weight(captured: Captured) -> tuple[fx.Node, fx.Node]:
     )
 
 
-def _is_global(captured: Captured, pool: fx.Node) -> bool:
-    if pool.target is aten.mean.dim:
-        axes = pool.args[1]
-        assert isinstance(axes, list | tuple)
-        return sorted(int(str(axis)) % 4 for axis in axes) == [2, 3]
-    return captured.shapes[pool] == (1, 1)
+def _is_global(pool: fx.Node, layout: Layout) -> bool:
+    """Whether a pooling takes the mean of all pixels of the maps, and of nothing else."""
+    maps: Any = pool.args[0]
+    shape = maps.meta["val"].shape
+    axes: Any = pool.args[1] if pool.target is aten.mean.dim else (-2, -1)
+    # Axes of length 1 count as channels, and may be pooled as well.
+    pooled = {axis % len(shape) for axis in axes if shape[axis] != 1}
+    if layout.others or pooled != {*layout.pixels}:
+        return False
+    to_one_pixel = ([1, 1], [*layout.size])
+    return pool.target is aten.mean.dim or (
+        pool.meta["val"].shape[-2:] == (1, 1) and pool.args[1] in to_one_pixel
+    )
 
 
 def _last_operations(captured: Captured) -> list[fx.Node]:

@@ -20,7 +20,8 @@ class GradCam(GradientActivations):
     Source: Selvaraju et al. 2017, "Grad-CAM", equations 1 and 2, and section 3.3 for ``counter``.
 
     Attributes:
-        layer: module path, e.g. ``features.29``; by default the last map with more than one pixel.
+        layer: module path, e.g. ``features.29``, or a fraction of depth from 0 to 1; by default the
+            last map with more than one pixel. See `xai_sweep.graphs.maps.find_map`.
         polarity: ``evidence``, ``counter`` or ``both``.
     """
 

@@ -25,7 +25,8 @@ class GradCamPlusPlus(GradientActivations):
     Source: Chattopadhay et al. 2018, "Grad-CAM++", equations 10 to 19.
 
     Attributes:
-        layer: module path, e.g. ``features.29``; by default the last map with more than one pixel.
+        layer: module path, e.g. ``features.29``, or a fraction of depth from 0 to 1; by default the
+            last map with more than one pixel. See `xai_sweep.graphs.maps.find_map`.
     """
 
     is_signed: ClassVar[bool] = False

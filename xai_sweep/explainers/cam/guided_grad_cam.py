@@ -11,6 +11,7 @@ from typing_extensions import override
 from xai_sweep.explainers.base import Explained, Explainer
 from xai_sweep.explainers.cam.grad_cam import GradCam
 from xai_sweep.explainers.gradient.guided_backprop import GuidedBackprop
+from xai_sweep.graphs.maps import LayerName
 from xai_sweep.models.classifier import Classifier
 
 
@@ -21,10 +22,11 @@ class GuidedGradCam(Explainer):
     Source: Selvaraju et al. 2017, "Grad-CAM", section 3.2.
 
     Attributes:
-        layer: of Grad-CAM: module path; by default the last map with more than one pixel.
+        layer: of Grad-CAM: module path or fraction of depth; by default the last map with more than
+            one pixel.
     """
 
-    layer: str | None = None
+    layer: LayerName = None
 
     source: ClassVar[str] = "Selvaraju et al. 2017, arXiv:1610.02391"
 

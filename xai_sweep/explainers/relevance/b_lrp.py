@@ -27,6 +27,7 @@ from xai_sweep.explainers.relevance.engine import (
 )
 from xai_sweep.explainers.relevance.lrp import LRP, BatchNorm, Unsupported, at_image_size
 from xai_sweep.graphs.capture import capture
+from xai_sweep.graphs.maps import LayerName
 from xai_sweep.models.classifier import Classifier
 from xai_sweep.models.weights import existing, put_weights, read_weights
 
@@ -69,7 +70,7 @@ class BLRP(Explainer):
     rules: Any = DEFAULT_RULES
     batchnorm: BatchNorm = "fuse"
     batchnorm_epsilon: Annotated[float, Gt(0)] = 1e-6
-    layer: str | None = None
+    layer: LayerName = None
     unsupported: Unsupported = "error"
     _lrp: LRP = field(init=False, repr=False, compare=False)
     _memory: Memory = field(default_factory=Memory, init=False, repr=False, compare=False)

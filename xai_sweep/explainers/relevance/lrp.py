@@ -1,7 +1,7 @@
 """Layer-wise relevance propagation on the captured graph."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
@@ -13,6 +13,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from xai_sweep.core.columns import Column
+from xai_sweep.core.errors import InputError
 from xai_sweep.core.parameters import EXECUTION_ONLY
 from xai_sweep.explainers.base import RELEVANCE_RATIO, Explained, Explainer
 from xai_sweep.explainers.memory import Memory
@@ -30,7 +31,8 @@ from xai_sweep.explainers.relevance.engine import (
     entries,
     make_plan,
 )
-from xai_sweep.graphs.capture import capture
+from xai_sweep.graphs.capture import Captured, capture
+from xai_sweep.graphs.maps import LayerName, Map, find_map
 from xai_sweep.models.classifier import Classifier, Normalisation, check_targets, evaluating
 
 BatchNorm: TypeAlias = Literal["fuse", "abs_z", "epsilon", "identity"]
@@ -61,8 +63,9 @@ class LRP(Explainer):
             between input and bias by absolute values (Hui and Binder 2019); ``epsilon``, the
             epsilon rule; ``identity``, passed on unchanged.
         batchnorm_epsilon: for ``batchnorm=epsilon``.
-        layer: module path at which to stop; its map, summed over channels, is enlarged to the
-            image's size. None for the pixels.
+        layer: where to stop, a module path or a fraction of depth, see `find_map`; its map, summed
+            over channels, is enlarged to the image's size. Relevance of class tokens counts as
+            lost. None for the pixels.
         unsupported: what happens at an operation without a rule: ``error``, or ``gradient``,
             which treats it as input times gradient.
         compile: None, or the number of images at once for which the propagation is compiled
@@ -76,7 +79,7 @@ class LRP(Explainer):
     rules: Any = DEFAULT_RULES
     batchnorm: BatchNorm = "fuse"
     batchnorm_epsilon: Annotated[float, Gt(0)] = 1e-6
-    layer: str | None = None
+    layer: LayerName = None
     unsupported: Unsupported = "error"
     compile: Annotated[Annotated[int, Ge(1)] | None, EXECUTION_ONLY] = None
     _memory: Memory = field(default_factory=Memory, init=False, repr=False, compare=False)
@@ -150,7 +153,8 @@ class LRP(Explainer):
         captured = capture(classifier, images)
 
         def make() -> Propagation:
-            stop = None if self.layer is None else captured.last_spatial(self.layer)
+            found = self._map(captured)
+            stop = None if found is None else found.node
             bounds = _bounds(classifier.normalisation, images)
             return Propagation(make_plan(captured, self.composite(), bounds, stop))
 
@@ -183,14 +187,25 @@ class LRP(Explainer):
             layout = torch.channels_last
         pixels = images.detach().contiguous(memory_format=layout)
         batch = self.compile
+        captured = capture(classifier, images)
         if batch is None or propagation is not None:
-            return planned(pixels, targets, accounts)
+            return _without_tokens(planned(pixels, targets, accounts), self._map(captured))
         compiled = self._memory.recall(
-            capture(classifier, images),
+            captured,
             ("compiled", accounts),
             lambda: Compiled(planned, batch, accounts),
         )
-        return compiled(pixels, targets)
+        return _without_tokens(compiled(pixels, targets), self._map(captured))
+
+    def _map(self, captured: Captured) -> Map | None:
+        """Where relevance stops; None for the pixels."""
+        if self.layer is None:
+            return None
+        found = find_map(captured, self.layer)
+        if found.layout.batch:
+            allowed = "must be a module whose output has the images along its first axis"
+            raise InputError("explainer.layer", self.layer, allowed)
+        return found
 
     def composite(self) -> Composite:
         """The parameters as the engine takes them, checked."""
@@ -210,6 +225,18 @@ def at_image_size(found: Relevance, images: Float[Tensor, "b c h w"]) -> Float[T
         return heatmaps.contiguous()
     size = (images.shape[-2], images.shape[-1])
     return F.interpolate(heatmaps, size=size, mode="bilinear", align_corners=False)
+
+
+def _without_tokens(found: Relevance, at: Map | None) -> Relevance:
+    """Relevance of an inner layer as maps; what its class tokens have received counts as lost."""
+    if at is None:
+        return found
+    count = len(found.maps)
+    maps = torch.stack([at.layout.maps(each, count) for each in found.maps.unbind(1)], dim=1)
+    if found.lost is None or not at.layout.others:
+        return replace(found, maps=maps)
+    left_out = found.maps.double().flatten(2).sum(dim=2) - maps.double().flatten(2).sum(dim=2)
+    return replace(found, maps=maps, lost=found.lost + left_out)
 
 
 def _bounds(space: Normalisation, images: Tensor) -> tuple[Tensor, Tensor]:
