@@ -157,7 +157,7 @@ def test_numbers_are_never_cut(
     rows = pd.concat(
         [made_rows(images=1, magnitudes=[5], ranks=1, explainer="x" * 60), made_rows(images=1)]
     )
-    terminal.print_summary(rows.assign(rmse=7.271e-12, nrmse=0.1234, spearman=-0.5678))
+    terminal.print_summary(rows.assign(rmse=7.271e-12, nrmse=0.1234, spearman=-0.5678), {})
     printed = capsys.readouterr().out
     for number in ("7.271e-12", "0.1234", "-0.5678", "angle 5"):
         assert number in printed

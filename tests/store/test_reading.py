@@ -1,5 +1,7 @@
 import json
 import os
+import re
+from pathlib import Path
 
 import duckdb
 import numpy as np
@@ -261,3 +263,17 @@ def test_the_columns_that_a_summary_needs(root):
         if "rmse" in metrics:
             titles = [plot_curves(each).axes[0].get_title() for each in (needed, rows)]
             assert titles[0] == titles[1]
+
+
+def test_duckdb_reads_the_rows_and_not_the_name_of_a_folder(tmp_path, monkeypatch, make_table):
+    """As the README says."""
+    cell = Store(tmp_path / "results" / "seed=1").cell("c")
+    cell.begin()
+    cell.write(make_table(["cat"], seed=0, rmse=0.5))
+    cell.finish({})
+    monkeypatch.chdir(tmp_path)
+    text = (Path(__file__).parents[2] / "README.md").read_text()
+    (query,) = re.findall(r"```sql\n(.*?)```", text, re.DOTALL)
+    assert duckdb.sql(query).fetchall() == [(0, 0.5)]
+    guessed = duckdb.sql(query.replace(", hive_partitioning=false", ""))
+    assert guessed.fetchall() == [(1, 0.5)]  # what the option is for

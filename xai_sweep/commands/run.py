@@ -57,7 +57,7 @@ def job(cfg: DictConfig) -> object:
     hydra = HydraConfig.get()
     try:
         failed = run_job(cfg, Job.from_hydra())
-    except USER_ERRORS as error:
+    except (*USER_ERRORS, SomeFailedError) as error:
         if hydra.mode == RunMode.MULTIRUN:
             raise
         _errors.append(error)

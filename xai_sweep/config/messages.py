@@ -19,7 +19,7 @@ from omegaconf.errors import (
 from xai_sweep.config.entries import entries
 from xai_sweep.config.keys import Decides, declared_type, keys
 from xai_sweep.config.quoting import as_text, for_the_shell, parsed
-from xai_sweep.core.errors import InputError, unknown_key
+from xai_sweep.core.errors import InputError, SomeFailedError, unknown_key
 from xai_sweep.core.parameters import in_words
 from xai_sweep.sweep.launching import EXTRAS, needs
 
@@ -110,4 +110,5 @@ def _grid_of_one_job(word: str) -> str:
 def with_kind(error: Exception) -> str:
     """The one line, with the type of the error if it is a fault of the program."""
     line = one_line(error)
-    return line if isinstance(error, USER_ERRORS) else f"{type(error).__name__}: {line}"
+    ours = isinstance(error, (*USER_ERRORS, SomeFailedError))
+    return line if ours else f"{type(error).__name__}: {line}"

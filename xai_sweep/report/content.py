@@ -1,15 +1,18 @@
 """The content of a report as plain data; how it is shown is decided elsewhere."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from xai_sweep.core.errors import SomeFailedError
+from xai_sweep.statistics.images import numbers
 from xai_sweep.statistics.instability import PARTS
-from xai_sweep.statistics.summary import distinguishing, needed_columns, summary
+from xai_sweep.statistics.missing import in_words, without_number
+from xai_sweep.statistics.summary import distinguishing, needed_columns, summary, valued
 from xai_sweep.store.failures import FAILURES, Failed
 from xai_sweep.store.manifest import metric_names
 from xai_sweep.store.reading import load, manifests
@@ -70,14 +73,14 @@ def summary_table(rows: pd.DataFrame) -> TableContent:
     differing = distinguishing(lines)
     names = ("data", "model", "explainer", "transform")
     shared = [str(lines[name].iloc[0]) for name in names if name not in differing]
-    metrics = _shown_metrics(lines)
-    numbers = ("magnitude", "images", "failed", "flipped", *metrics)
+    metrics = _shown_metrics(numbers(rows))
+    heads = ("magnitude", "images", "failed", "flipped", *metrics)
     columns = [name for name in QUESTION if name in differing and name not in _IMPLIED]
     if "question" in columns:  # a hash, shown only where lines would look alike
         columns = [*(name for name in columns if name != "question"), "question"]
     return TableContent(
         " · ".join(shared),
-        (*map(Heading, columns), *(Heading(name, is_number=True) for name in numbers)),
+        (*map(Heading, columns), *(Heading(name, is_number=True) for name in heads)),
         tuple(
             (
                 *(str(line[name]) for name in columns),
@@ -85,22 +88,37 @@ def summary_table(rows: pd.DataFrame) -> TableContent:
                 str(line["images"]),
                 str(line["failed"]),
                 _number(line["flipped"], ".0%"),
-                *(_number(line[name], ".4g") for name in metrics),
+                *(_mean(line, name) for name in metrics),
             )
             for line in lines.to_dict("records")
         ),
     )
 
 
+def _mean(line: Mapping[Hashable, Any], metric: str) -> str:
+    """A mean, with how many images it is of, if not of all that are counted in the line."""
+    number, count = _number(line[metric], ".4g"), line[valued(metric)]
+    return number if count in (0, line["images"]) else f"{number} (n={count})"
+
+
 # They differ only together with the explainer, or are shown beside the magnitude.
 _IMPLIED = frozenset({"is_control", "parameter"})
 
 
-def _shown_metrics(lines: pd.DataFrame) -> list[str]:
+def _shown_metrics(found: Sequence[str]) -> list[str]:
     """The metrics that a table shows."""
-    found = [str(name) for name in lines.columns[lines.columns.get_loc("flipped") + 1 :]]  # type: ignore[operator]
     first = [name for name in _FIRST if name in found]
     return [*first, *(name for name in found if name not in first)][:_METRICS]
+
+
+def missing_lines(rows: pd.DataFrame, nulls: Mapping[str, str]) -> list[str]:
+    """What stands below the table: a line per metric that has no number for some images.
+
+    Args:
+        rows: as `load_rows` gives them.
+        nulls: what a missing value of each metric means.
+    """
+    return in_words(without_number(rows), nulls)
 
 
 def instability_table(parts: pd.DataFrame) -> TableContent:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from xai_sweep.statistics.summary import summary
+from xai_sweep.statistics.images import numbers
+from xai_sweep.statistics.summary import summary, valued
 from xai_sweep.tracking import Tracker
 
 
@@ -20,7 +21,10 @@ def publish(
         pictures: by name.
         cells: the folders of its cells.
     """
-    tracker.summary(summary(rows))
+    table = summary(rows)
+    # Where every image has a number, `images` says how many.
+    same = [valued(name) for name in numbers(rows) if table[valued(name)].equals(table["images"])]
+    tracker.summary(table.drop(columns=same))
     for name, path in pictures.items():
         tracker.figure(name, path)
     tracker.rows(cells)

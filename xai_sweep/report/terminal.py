@@ -14,6 +14,7 @@ from xai_sweep.report.content import (
     failures_table,
     instability_table,
     load_rows,
+    missing_lines,
     outcome_lines,
     summary_table,
 )
@@ -34,7 +35,7 @@ def print_report(results: str | Path, strips: int = 6) -> None:
         InputError: no such folder, or nothing finished in it.
     """
     folder = Path(results)
-    print_summary(load_rows([folder]))
+    print_summary(load_rows([folder]), _nulls(folder))
     print_instability(instabilities(folder))
     for curve in sorted({str(content["curve"]) for content in manifests(folder)}):
         publish_curve(folder, curve, strips)
@@ -42,9 +43,21 @@ def print_report(results: str | Path, strips: int = 6) -> None:
     print(f"pictures  {folder / FIGURES}")
 
 
-def print_summary(rows: pd.DataFrame) -> None:
-    """Print a line per question and magnitude."""
+def print_summary(rows: pd.DataFrame, nulls: Mapping[str, str]) -> None:
+    """Print a line per question and magnitude, and which metrics lack numbers.
+
+    Args:
+        rows: as `load_rows` gives them.
+        nulls: what a missing value of each metric means.
+    """
     _print_table(summary_table(rows))
+    for line in missing_lines(rows, nulls):
+        print(line)
+
+
+def _nulls(folder: Path) -> dict[str, str]:
+    contents = manifests(folder)
+    return {name: facts["null"] for each in contents for name, facts in each["columns"].items()}
 
 
 def print_instability(parts: pd.DataFrame) -> None:

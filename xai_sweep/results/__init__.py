@@ -5,6 +5,7 @@ These names are public; the rest of the package is not.
 
 from xai_sweep.statistics.instability import instabilities, instability
 from xai_sweep.statistics.local_lipschitz import local_lipschitz
+from xai_sweep.statistics.missing import without_number
 from xai_sweep.statistics.submodular_pick import Pick, explanation_matrix, submodular_pick
 from xai_sweep.statistics.summary import first_predictions, needed_columns, summary
 from xai_sweep.store.heatmaps import Heatmaps
@@ -27,4 +28,5 @@ __all__ = [
     "submodular_pick",
     "summary",
     "units",
+    "without_number",
 ]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from xai_sweep.store.schema import QUESTION
+from xai_sweep.store.schema import FIXED, QUESTION
 
 # A curve, and the point on it.
 POINT = [*QUESTION, "magnitude"]
@@ -18,6 +18,12 @@ def without_failed(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
         bad = pd.MultiIndex.from_frame(rows.loc[failed, _IMAGE].drop_duplicates())
         failed = pd.Series(pd.MultiIndex.from_frame(rows[_IMAGE]).isin(bad), index=rows.index)
     return rows[~failed], rows[failed]
+
+
+def numbers(rows: pd.DataFrame) -> list[str]:
+    """The columns of numbers beyond the spine."""
+    names = rows.select_dtypes("number").columns
+    return [str(name) for name in names if name not in FIXED]
 
 
 def image_means(rows: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:

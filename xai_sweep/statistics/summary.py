@@ -5,8 +5,8 @@ from collections.abc import Collection, Sequence
 import pandas as pd
 
 from xai_sweep.core.errors import InputError
-from xai_sweep.statistics.images import POINT, image_means, without_failed
-from xai_sweep.store.schema import FIXED, QUESTION
+from xai_sweep.statistics.images import POINT, image_means, numbers, without_failed
+from xai_sweep.store.schema import QUESTION
 
 CLEAN = "clean"
 # Probabilities of one network for one image differ by less on different processors.
@@ -18,7 +18,13 @@ def needed_columns(metrics: Collection[str]) -> list[str]:
 
     They are few, which counts where there are millions of rows.
     """
-    return [*POINT, "image_id", "draw", "rank", "flipped", *dict.fromkeys(metrics), "error"]
+    own = ("image_id", "draw", "rank", "flipped", *dict.fromkeys(metrics), "finite", "error")
+    return [*POINT, *own]
+
+
+def valued(metric: str) -> str:
+    """The column of `summary` that says how many images have a number of a metric."""
+    return f"{metric}_images"
 
 
 def summary(rows: pd.DataFrame, metrics: Sequence[str] | None = None) -> pd.DataFrame:
@@ -32,12 +38,11 @@ def summary(rows: pd.DataFrame, metrics: Sequence[str] | None = None) -> pd.Data
 
     Returns:
         The columns of `xai_sweep.store.schema.QUESTION`, `magnitude`, `images` (how many without
-        error), `failed` (how many with), `flipped` (share of images), and the means of the
-        metrics: over the draws of an image, over its ranks, then over images; NaN is skipped.
+        error), `failed` (how many with), `flipped` (share of images), the means of the metrics:
+        over the draws of an image, over its ranks, then over images; NaN is skipped. Then, for
+        each metric, how many images its mean is of: `rmse_images`; see also `without_number`.
     """
-    if metrics is None:
-        numbers = rows.select_dtypes("number").columns
-        metrics = [str(name) for name in numbers if name not in FIXED]
+    metrics = numbers(rows) if metrics is None else metrics
     columns = ["flipped", *metrics]
     rows = rows.assign(flipped=rows["flipped"].astype("Float64"))
     good, failed = without_failed(rows)
@@ -47,8 +52,11 @@ def summary(rows: pd.DataFrame, metrics: Sequence[str] | None = None) -> pd.Data
             "failed": failed.groupby(POINT)["image_id"].nunique(),
         }
     )
-    means = image_means(good, columns).groupby(POINT).mean()
-    found = counts.fillna(0).astype(int).join(means).reset_index()
+    by_image = image_means(good, columns)
+    means = by_image.groupby(POINT).mean()
+    of = by_image[[*metrics]].groupby(POINT).count().rename(columns=valued)
+    found = counts.fillna(0).astype(int).join(means).join(of).reset_index()
+    found[[*of]] = found[[*of]].fillna(0).astype(int)
     order = [name for name in POINT if name != "question"]
     return found.sort_values([*order, "question"], ignore_index=True)
 

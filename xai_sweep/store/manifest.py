@@ -8,6 +8,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from xai_sweep import __version__
@@ -81,8 +83,9 @@ def manifest(
 def completed(content: Mapping[str, object], shards: Sequence[Path]) -> dict[str, object]:
     """A manifest with what the shards of the cell add to it.
 
-    `schema`, `rows` and `shards` (name, rows, bytes, sha256 of each) are added, and `metrics` and
-    `columns` as the shards have them, unless the manifest has its own.
+    `schema`, `rows`, `missing` (how many images have no number of a metric, of those that any
+    lack) and `shards` (name, rows, bytes, sha256 of each) are added, and `metrics` and `columns` as
+    the shards have them, unless the manifest has its own.
 
     Raises:
         RuntimeError: the shards do not all have the same columns.
@@ -93,14 +96,35 @@ def completed(content: Mapping[str, object], shards: Sequence[Path]) -> dict[str
     if any(each.names != schemas[0].names for each in schemas):
         raise RuntimeError(f"{shards[0].parent}: shards with different columns")
     columns = declared_columns(schemas[0]) if schemas else []
+    given: Any = content.get("columns", {})
+    there = schemas[0].names if schemas else []
+    measured = [name for name in metric_names([{"columns": given}]) if name in there]
     return {
         **{"metrics": metrics_of(schemas[0]) if schemas else {}},
         **{"columns": described_columns({None: columns})},
         **content,
         "schema": SCHEMA_VERSION,
         "rows": sum(rows),
+        "missing": missing(shards, measured),
         "shards": [described(shard, n) for shard, n in zip(shards, rows, strict=True)],
     }
+
+
+def missing(shards: Sequence[Path], names: Sequence[str]) -> dict[str, int]:
+    """How many images without an error have no number in a column, of those that any lack."""
+    if not shards or not names:
+        return {}
+    tables = [pq.ParquetFile(shard).read([*names, "image_id", "error"]) for shard in shards]
+    rows = pa.concat_tables(tables)
+    bad = rows.filter(pc.is_valid(rows["error"]))["image_id"]
+    rows = rows.filter(pc.invert(pc.is_in(rows["image_id"], bad)))
+    none = pa.scalar(None, pa.float64())
+    for name in (each for each in names if rows.schema.field(each).type == pa.float64()):
+        at = rows.column_names.index(name)
+        rows = rows.set_column(*(at, name, pc.if_else(pc.is_nan(rows[name]), none, rows[name])))
+    found = rows.group_by("image_id").aggregate([(name, "count") for name in names])
+    counts = {name: pc.sum(pc.equal(found[f"{name}_count"], 0)).as_py() or 0 for name in names}
+    return {name: count for name, count in counts.items() if count}
 
 
 def flat(columns: Given) -> tuple[Column, ...]:

@@ -1,18 +1,21 @@
 """A complete curve is published once: its table on the screen, its pictures, and its log."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import pandas as pd
 from omegaconf import OmegaConf
 
-from xai_sweep.config.building import build
+from xai_sweep.config.building import build, built_metrics
 from xai_sweep.config.names import axes, run_name
-from xai_sweep.core.errors import InputError
+from xai_sweep.core.errors import InputError, SomeFailedError
+from xai_sweep.metrics.base import Metric, Need
 from xai_sweep.report.content import failed_images, load_rows
 from xai_sweep.report.pictures import FIGURES, publish_curve, publish_side_by_side
 from xai_sweep.report.publishing import publish
 from xai_sweep.report.terminal import print_outcome, print_summary
+from xai_sweep.statistics.missing import without_number
 from xai_sweep.store.failures import forget
 from xai_sweep.store.store import Store
 from xai_sweep.sweep.failure_log import FailureLog
@@ -84,6 +87,8 @@ class Publisher:
         cfg, name = self.group.cfg, curve.curve.name
         cells = [self.store.cell(cell.folder).path for cell in curve.cells]
         rows = load_rows(cells)
+        metrics = built_metrics(curve.metrics)
+        without = _without_any_number(rows, metrics)
         places: dict[str, object] = {
             "failed": failed_images(rows),
             "rows": self.store.root / "cells",
@@ -96,11 +101,14 @@ class Publisher:
             publish(self._trackers[name], rows, pictures, cells)
             _refuse_if_all_failed(rows, curve.curve.data)
             tracker = self._trackers.pop(name)
-            tracker.finish()
+            tracker.finish(exit_code=1 if without else 0)
             places["log"] = tracker.location
-        print_summary(rows)
+        declared = [column for metric in metrics.values() for column in metric.columns]
+        print_summary(rows, {column.name: column.null for column in declared})
         print_outcome(cells=len(curve.cells), computed=self.computed[name], places=places)
         _refuse_if_all_failed(rows, curve.curve.data)
+        if without:
+            raise SomeFailedError(without, code=1)
         self._forget_failures(curve)
         for observer in observers():
             observer.published(curve.curve)
@@ -118,3 +126,28 @@ def _refuse_if_all_failed(rows: pd.DataFrame, data: str) -> None:
     if rows["error"].notna().all():
         first = rows.iloc[0]
         raise InputError("data", data, f"every image failed: {first['error']} ({first.image_id})")
+
+
+def _without_any_number(rows: pd.DataFrame, metrics: Mapping[str, Metric]) -> str:
+    """What to say if a magnitude has no image with a number of some metric; empty if all have.
+
+    Empty too if the setting decides it: a control's heatmaps may be constant, a method that draws
+    nothing has no second draw, and a metric may need motion or annotations that are not there.
+    """
+    decided_by_heatmaps = [
+        column.name
+        for metric in metrics.values()
+        if metric.needs <= {Need.PAIR, Need.MODEL}
+        for column in metric.columns
+    ]
+    found = without_number(rows[~rows["is_control"]], decided_by_heatmaps)
+    empty = found[found["missing"] == found["images"]]
+    if empty.empty:
+        return ""
+    names = ", ".join(dict.fromkeys(empty["metric"]))
+    points = ", ".join(f"{each:g}" for each in dict.fromkeys(empty["magnitude"]))
+    return (
+        f"no image has a number of {names} at {rows['parameter'].iloc[0]}={points}: the heatmaps "
+        "are not finite, or show nothing; the rows are there, look at them or choose another "
+        "method or layer"
+    )
