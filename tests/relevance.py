@@ -3,10 +3,11 @@
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, fx
 
 from xai_sweep.explainers import LRP
 from xai_sweep.explainers.relevance.engine import Propagation, Relevance, make_plan
+from xai_sweep.explainers.relevance.engine.flow import Flow
 from xai_sweep.graphs.capture import capture
 from xai_sweep.graphs.maps import find_map
 from xai_sweep.models import Classifier
@@ -53,3 +54,21 @@ def shares(found: Relevance) -> dict[str, Tensor]:
         "absorbed": found.absorbed / logits,
         "lost": found.lost / logits,
     }
+
+
+def wrong_signs(classifier: Classifier, images: Tensor) -> tuple[int, dict[str, float]]:
+    """How many values are proved to be at least zero, and the least of those that are below it."""
+    captured = capture(classifier, images)
+    proved = Flow(captured, None, allows_gradient=True).nonnegative
+    wrong: dict[str, float] = {}
+
+    class Watched(fx.Interpreter):
+        def run_node(self, n: fx.Node) -> Any:
+            value = super().run_node(n)
+            if n in proved and isinstance(value, Tensor) and bool((value < 0).any()):
+                wrong[f"{n} = {n.target}{n.args}"] = float(value.min())
+            return value
+
+    with torch.no_grad():
+        Watched(captured.graph).run(images)
+    return len(proved), wrong

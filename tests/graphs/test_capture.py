@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 import torchvision
 from networks import NETWORKS, network
-from torch import nn
+from torch import Tensor, nn
 
 from xai_sweep.core.errors import InputError
 from xai_sweep.graphs.capture import capture
@@ -63,3 +64,30 @@ def test_a_network_that_looks_at_its_data_is_one_clear_line() -> None:
     with pytest.raises(InputError, match=r"^model=Branching: .*torch.export") as caught:
         capture(Classifier(Branching()), torch.zeros(2, 3, 8, 8))
     assert "\n" not in str(caught.value)
+
+
+class Overwriting(nn.Module):
+    """Overwrites a half of a map, and reads the other half, or the whole, or nothing of it."""
+
+    def __init__(self, reads: str) -> None:
+        super().__init__()
+        self.conv, self.reads = nn.Conv2d(3, 4, 3), reads
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = self.conv(images)
+        left, right = maps.chunk(2, 1)
+        left = F.relu(left, inplace=True)
+        rest = {"part": right, "whole": maps, "nothing": left.sigmoid()}[self.reads]
+        return left.mean((2, 3)) + rest[:, :2].mean((2, 3))
+
+
+def test_a_part_that_is_overwritten_and_read_again_is_refused() -> None:
+    with pytest.raises(InputError, match=r"^model=the network: overwrites a part of a tensor"):
+        capture(Classifier(Overwriting("whole")), torch.zeros(2, 3, 8, 8))
+
+
+@pytest.mark.parametrize("reads", ["part", "nothing"])
+def test_a_part_that_nothing_else_reads_may_be_overwritten(reads: str) -> None:
+    net, images = Overwriting(reads).eval(), torch.randn(2, 3, 8, 8)
+    with torch.no_grad():  # torch refuses this where gradients are taken
+        torch.testing.assert_close(capture(Classifier(net), images).graph(images), net(images))

@@ -125,16 +125,22 @@ def _capture(module: nn.Module, images: Tensor) -> Captured:
         raise InputError("model", type(module).__name__, reason + _line(error)) from error
     graph = program.module(check_guards=False)
     paths: dict[fx.Node, str] = {}
+    _refuse_shared_memory(graph.graph)
     _remove_in_place(graph.graph)
     _slice_pieces(graph.graph)
     graph.graph.eliminate_dead_code()
     for node in graph.graph.nodes:
         if node.op != "call_function":
             continue
-        stack = node.meta.get("nn_module_stack") or {}
-        paths[node] = next((path for path, _ in reversed(stack.values())), "")
+        paths[node] = _path(node)
     graph.recompile()
     return Captured(graph, paths)
+
+
+def _path(node: fx.Node) -> str:
+    """The path of the module that the node belongs to."""
+    stack = node.meta.get("nn_module_stack") or {}
+    return next((path for path, _ in reversed(stack.values())), "")
 
 
 @contextmanager
@@ -157,6 +163,49 @@ def _line(error: Exception) -> str:
         if not any(Path(frame.filename).is_relative_to(folder) for folder in not_the_networks):
             return f" ({frame.filename}, line {frame.lineno}: {frame.line})"
     return ""
+
+
+def _refuse_shared_memory(graph: fx.Graph) -> None:
+    """Refuse an operation in place on a part of a tensor of which another part is read later.
+
+    What it overwrites there would be lost once every operation returns a new tensor.
+
+    Raises:
+        InputError: naming the module and the operation.
+    """
+    order = {node: number for number, node in enumerate(graph.nodes)}
+    tensors: dict[fx.Node, fx.Node] = {}  # an operation in place is a new name of the same tensor
+    memory: dict[fx.Node, fx.Node] = {}
+    for node in graph.nodes:
+        of = node.args[0] if node.args and isinstance(node.args[0], fx.Node) else node
+        in_place = node.target in _OUT_OF_PLACE
+        tensors[node] = tensors[of] if in_place else node
+        memory[node] = memory[of] if in_place or _is_view(node) else node
+        parts = [each for each, where in memory.items() if in_place and where is memory[of]]
+        others = [each for each in parts if _may_overlap(tensors[each], tensors[of])]
+        if any(order[user] > order[node] for each in others for user in each.users):
+            raise InputError(
+                "model",
+                _path(node) or "the network",
+                f"overwrites a part of a tensor ({node.target}) of which another part is read "
+                "later, which cannot be captured; write it without inplace=True",
+            )
+
+
+def _may_overlap(one: fx.Node, other: fx.Node) -> bool:
+    """Whether two tensors of the same memory may share values; pieces of one split do not."""
+    are_pieces = one.target is other.target is operator.getitem and one.args[0] is other.args[0]
+    return one is not other and not are_pieces
+
+
+def _is_view(node: fx.Node) -> bool:
+    """Whether the node's value is memory of its first argument."""
+    if node.target is operator.getitem:
+        return True
+    if not isinstance(node.target, torch._ops.OpOverload):
+        return False
+    results = node.target._schema.returns
+    return any(each.alias_info is not None and not each.alias_info.is_write for each in results)
 
 
 def _remove_in_place(graph: fx.Graph) -> None:

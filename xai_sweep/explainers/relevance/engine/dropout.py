@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, fx
 from typing_extensions import override
 
+from xai_sweep.core.errors import InputError
 from xai_sweep.explainers.relevance.engine import operations as known
 from xai_sweep.explainers.relevance.engine.flow import size
 from xai_sweep.explainers.relevance.engine.messages import Ledger, Message
@@ -69,7 +70,15 @@ def with_masks(plan: Plan, masks: Mapping[int, Float[Tensor, "b ..."]]) -> Plan:
     """The plan in which the inputs of some steps are multiplied by masks, by the steps' numbers.
 
     Weights that forms have prepared are shared with the plan.
+
+    Raises:
+        InputError: the first axis of some layer's input does not count images.
     """
+    if not plan.flow.by_image:
+        allowed = (
+            "cannot drop neurons of this network, whose layers see windows or tokens as images"
+        )
+        raise InputError("explainer", "b_lrp", allowed)
     steps = [
         _masked(step, masks[number]) if number in masks else step
         for number, step in enumerate(plan.steps)
