@@ -114,3 +114,21 @@ def test_a_silent_layer_distributes_nothing(kind: torch.dtype) -> None:
         torch.testing.assert_close(total, torch.ones_like(total), rtol=0, atol=1e-4)
         slow = relevance(space, images, TARGETS, fast=False, rules=rules).maps.sum(dim=2)
         torch.testing.assert_close(explained.heatmaps, slow, rtol=1e-3, atol=1e-6)
+
+
+class Exported(nn.Module):
+    """A network that takes another path where it is exported."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits = self.conv(images).mean((2, 3))
+        return logits.relu() if torch.compiler.is_exporting() else logits
+
+
+def test_a_graph_with_other_logits_is_refused() -> None:
+    classifier = Classifier(Exported().eval())
+    with pytest.raises(InputError, match=r"^explainer=lrp: computes logits from the graph of Exp"):
+        LRP().prepare(classifier, IMAGES.float())

@@ -36,6 +36,9 @@ from xai_sweep.graphs.maps import LayerName, Map, find_map
 from xai_sweep.models.classifier import Classifier, Normalisation, check_targets, evaluating
 
 BatchNorm: TypeAlias = Literal["fuse", "abs_z", "epsilon", "identity"]
+# Rounding is some 1e-6 of the largest logit, 1e-4 in deep networks.
+_SAME_LOGITS = 1e-2
+
 Unsupported: TypeAlias = Literal["error", "gradient"]
 
 BIAS_SHARE = Column(
@@ -45,8 +48,8 @@ BIAS_SHARE = Column(
 )
 STABILIZER_SHARE = Column(
     "stabilizer_share",
-    "Part of that logit which stabilisers took, or which had nowhere to go. It adds up to 1 with "
-    "`relevance_ratio` and `bias_share`.",
+    "Part of that logit which stabilisers took, which had nowhere to go, or which went round the "
+    "layer that is explained. It adds up to 1 with `relevance_ratio` and `bias_share`.",
     null="the method has no stabilisers",
 )
 
@@ -128,14 +131,23 @@ class LRP(Explainer):
         Returns:
             ``logit_difference``, the largest difference to the network's own logits after fusing,
             relative to the largest logit; ``unsupported``, operations passed by their gradient.
+
+        Raises:
+            InputError: that difference is more than rounding; or see `propagation`.
         """
         propagation = self.propagation(classifier, images)
         with torch.no_grad(), evaluating(classifier.module):
             own = classifier.module(images)
         largest = own.abs().amax().clamp(min=torch.finfo(own.dtype).tiny)
-        difference = (propagation.logits(images) - own).abs().amax() / largest
+        difference = float((propagation.logits(images) - own).abs().amax() / largest)
+        if difference > _SAME_LOGITS:
+            allowed = (
+                f"computes logits from the graph of {type(classifier.module).__name__} that differ "
+                f"from the network's own by {difference:.1%} of the largest; take another explainer"
+            )
+            raise InputError("explainer", "lrp", allowed)
         return {
-            "logit_difference": float(difference),
+            "logit_difference": difference,
             "unsupported": propagation.plan.unsupported,
         }
 
