@@ -122,6 +122,51 @@ def test_nor_do_parameters_that_a_class_marks_as_execution_only(
     assert Cell(curve(override, layered, explainer=explainer), 5.0).key != Cell(usual, 5.0).key
 
 
+def of_files(*overrides: str, entry: str = "checkpoint", **contents: str) -> Curve:
+    add_schema()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("config", overrides=["explainer=grad_cam", f"model={entry}", *overrides])
+    return make_curve(
+        plain(cfg),
+        {**CHOICES, "model": entry},
+        parameter="angle",
+        weights={name: f"sha256:{content}" for name, content in contents.items()},
+        data="0123456789",
+        region_of=(),
+    )
+
+
+@pytest.mark.parametrize(
+    ("entry", "key"), [("checkpoint", "model.path"), ("timm", "model.weights")]
+)
+def test_the_same_weights_under_another_path_are_the_same_cell(entry: str, key: str) -> None:
+    one, two = (of_files(f"{key}={name}.pt", entry=entry, weights="12345678ab") for name in "ab")
+    assert Cell(one, 5.0).key == Cell(two, 5.0).key
+    assert Cell(one, 5.0).folder == Cell(two, 5.0).folder
+    assert one.model == two.model == f"{entry}({key[6:]}=12345678)"
+    # What asks for them differs: before a file is read, nobody knows that they are the same.
+    assert Cell(one, 5.0).request != Cell(two, 5.0).request
+    assert of_files(f"{key}=a.pt", entry=entry).request == one.request
+    other = of_files(f"{key}=a.pt", entry=entry, weights="0" * 10)
+    assert other.question != one.question
+    assert other.request == one.request
+
+
+def test_the_same_names_in_another_file_are_the_same_cell() -> None:
+    one, two = (of_files(f"model.labels={name}", weights="w", labels="n") for name in "ab")
+    assert Cell(one, 5.0).folder == Cell(two, 5.0).folder
+    inline = of_files("model.labels=[cat,dog]", weights="w")
+    assert inline.question != one.question
+    assert of_files("model.key=ema", weights="w").question != of_files(weights="w").question
+
+
+def test_words_for_weights_are_no_paths() -> None:
+    random = of_files("model.weights=random", entry="timm", weights="random")
+    assert random.identity["model"]["weights"] == "random"
+    assert not random.paths
+    assert random.model == "timm(weights=random)"
+
+
 def test_names_are_readable_and_safe_in_paths() -> None:
     cell = Cell(curve("explainer.layer=blocks.6", "explainer.polarity=both"), 0.5)
     assert cell.curve.explainer == "grad_cam(layer=blocks.6,polarity=both)"

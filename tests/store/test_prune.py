@@ -25,7 +25,7 @@ def aged(path, content=b""):
 def littered(tmp_path, complete, make_table, make_heatmaps):
     """Two good cells, and the path of everything that is not needed, with why."""
     store = Store(tmp_path)
-    good = complete(store, "good", identity={"numbers": NUMBERS})
+    good = complete(store, "good", identity={"numbers": NUMBERS}, request="path")
     begun = store.cell("begun")
     begun.begin()
     begun.write(make_table(["cat"]), make_heatmaps(["cat"]))
@@ -56,9 +56,11 @@ def littered(tmp_path, complete, make_table, make_heatmaps):
         (["old"], 1, "plan of a version that gave other numbers"),
     ):
         before = set(tmp_path.glob("_plans/*"))
-        write_plan(tmp_path, [Planned(name, numbers=numbers) for name in names])
+        write_plan(tmp_path, [Planned(name, numbers=numbers, request="path") for name in names])
         if why is not None:
             litter |= dict.fromkeys(set(tmp_path.glob("_plans/*")) - before, why)
+    # The only record that the cell was asked for by another path of the weights.
+    write_plan(tmp_path, [Planned("good", numbers=NUMBERS, request="another path")])
     return tmp_path, litter
 
 

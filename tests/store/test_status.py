@@ -91,6 +91,16 @@ def test_only_what_is_wanted(sweep):
     assert cells[-1].planned.images == 4  # as many as other cells of the same data
 
 
+def test_a_cell_that_was_asked_for_in_another_way_is_found(sweep):
+    """The same weights have another path, which its manifest does not know."""
+    write_plan(sweep, [planned("", data="photos", request="other path")], "points-1")
+    assert [cell.planned.request for cell in status(sweep)][-1] == "other path"
+    write_plan(sweep, [planned("done", request="other path")])
+    assert "other path" not in [cell.planned.request for cell in status(sweep)]
+    (found,) = status(sweep, [planned("", data="photos", request="other path")])
+    assert (found.planned.name, found.state) == ("done", "done")
+
+
 def test_the_same_question_about_two_sets_of_images(sweep, complete):
     complete(Store(sweep), "other", request="begun", data="photos-ffffffff")
     wanted = [planned("", data="photos", request="begun")] * 3

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from xai_sweep.config import entries, plugins
 from xai_sweep.core.errors import InputError, unknown_key
-from xai_sweep.core.parameters import checked, execution_only, parameter_types
+from xai_sweep.core.parameters import checked, execution_only, files_named, parameter_types
 
 
 def build(node: DictConfig, *, without: str = "", **extra: Any) -> Any:
@@ -92,6 +92,15 @@ def deciding(group: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """
     cls = _class(str(values.get("_target_")), f"{group}._target_")
     return {name: value for name, value in values.items() if name not in execution_only(cls)}
+
+
+def files(group: str, values: Mapping[str, Any]) -> dict[str, str]:
+    """Which of a group's parameters name a file, and what `identity()` calls its content.
+
+    Raises:
+        InputError: see `target`.
+    """
+    return files_named(_class(str(values.get("_target_")), f"{group}._target_"), values)
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:

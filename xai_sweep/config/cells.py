@@ -4,11 +4,11 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from xai_sweep.config.building import deciding
+from xai_sweep.config.building import deciding, files
 from xai_sweep.config.entries import complete
 from xai_sweep.config.keys import OF_A_CURVE, Decides, groups, values
 
@@ -28,6 +28,7 @@ class Curve:
         data, model, explainer, transform: names as they stand in the rows.
         parameter: name of the transform's native parameter.
         identity: everything that decides the numbers, without the magnitude; plain JSON values.
+        paths: of the files whose content decides them, by key.
     """
 
     data: str
@@ -36,6 +37,7 @@ class Curve:
     transform: str
     parameter: str
     identity: Mapping[str, Any]
+    paths: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -56,7 +58,8 @@ class Curve:
     @cached_property
     def request(self) -> str:
         """Hash of what a configuration decides of it before anything is read."""
-        return digest({key: self.identity[key] for key in self.identity if key not in _READ})
+        known = {key: self.identity[key] for key in self.identity if key not in _READ}
+        return digest({**known, **self.paths})
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,10 +121,18 @@ def make_curve(
         weights: what decides the model's weights; empty if they have not been read.
         data: the fingerprint of the images; empty if they have not been read.
     """
-    named = [group for group in groups(*OF_A_CURVE) if group != "data"]
-    nodes = {group: deciding(group, config[group]) for group in named}
+    deciders = [group for group in groups(*OF_A_CURVE) if group != "data"]
+    nodes = {group: deciding(group, config[group]) for group in deciders}
     nodes["transform"].pop(parameter, None)
-    names = {group: title(group, choices, node) for group, node in nodes.items()}
+    names: dict[str, str] = {}
+    paths: dict[str, str] = {}
+    for group, node in nodes.items():
+        named = files(group, node)
+        paths |= {f"{group}.{name}": node[name] for name in named}
+        # A title has the content of a file, or its path as long as the file has not been read.
+        content = {name: _short(weights.get(known, node[name])) for name, known in named.items()}
+        names[group] = title(group, choices, {**node, **content})
+        nodes[group] = {name: value for name, value in node.items() if name not in named}
     identity = {
         **nodes,
         **{key: config[key] for key in values(*OF_A_CURVE)},
@@ -131,7 +142,13 @@ def make_curve(
         "numbers": NUMBERS,
     }
     name = f"{choices['data']}-{data[:8]}" if data else choices["data"]
-    return Curve(**names, data=name, parameter=parameter, identity=identity)
+    return Curve(**names, data=name, parameter=parameter, identity=identity, paths=paths)
+
+
+def _short(content: str) -> str:
+    """What stands for a file in a title: the first digits of its hash."""
+    digits = content.removeprefix("sha256:")
+    return content if digits == content else digits[:8]
 
 
 def title(group: str, choices: Mapping[str, str], node: Mapping[str, Any]) -> str:

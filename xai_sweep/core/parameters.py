@@ -11,7 +11,7 @@ one place that says what a parameter may be, with bounds from `annotated_types`:
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from inspect import get_annotations
 from types import NoneType, UnionType
@@ -49,6 +49,17 @@ class _ExecutionOnly:
 # Marks a parameter that says how something is computed, and changes no number beyond rounding: it
 # is in no key and in no title.
 EXECUTION_ONLY = _ExecutionOnly()
+
+
+@dataclass(frozen=True)
+class FileOf:
+    """Marks text that is the path of a file: keys and titles have its content, not its path.
+
+    Attributes:
+        identity: what `identity()` calls the content.
+    """
+
+    identity: str
 
 
 class Declared:
@@ -98,6 +109,34 @@ def execution_only(cls: type) -> frozenset[str]:
         for name in (each.name for each in fields(cls))
         if any(isinstance(extra, _ExecutionOnly) for extra in get_args(types[name])[1:])
     )
+
+
+def files_named(cls: type, values: Mapping[str, Any]) -> dict[str, str]:
+    """Which parameters are the path of a file, and what `identity()` calls its content.
+
+    Text that the declared type has as a word of its own, such as ``default``, is no path.
+
+    Args:
+        cls: a dataclass.
+        values: its parameters.
+    """
+    if not is_dataclass(cls):
+        return {}
+    types = parameter_types(cls)
+    return {
+        name: mark.identity
+        for name, value in values.items()
+        for mark in _file_marks(types.get(name), value)
+    }
+
+
+def _file_marks(annotation: Any, value: Any) -> list[FileOf]:
+    is_union = isinstance(annotation, UnionType) or get_origin(annotation) is Union
+    kinds = get_args(annotation) if is_union else (annotation,)
+    words = [word for kind in kinds if get_origin(kind) is Literal for word in get_args(kind)]
+    extras = [extra for kind in kinds if get_origin(kind) is Annotated for extra in get_args(kind)]
+    is_path = isinstance(value, str) and value not in words
+    return [extra for extra in extras if isinstance(extra, FileOf) and is_path]
 
 
 def checked(key: str, value: Any, annotation: Any) -> Any:

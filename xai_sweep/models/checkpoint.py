@@ -13,6 +13,7 @@ from torch import nn
 from typing_extensions import override
 
 from xai_sweep.core.errors import InputError
+from xai_sweep.core.parameters import FileOf
 from xai_sweep.models.classifier import Classifier, grey_images
 from xai_sweep.models.labels import check_count, read_labels
 from xai_sweep.models.preprocessing import check_normalisation, height_and_width, numbers
@@ -41,11 +42,11 @@ class CheckpointModel(ModelSource):
 
     architecture: str | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    path: str | None = None
+    path: Annotated[str, FileOf("weights")] | None = None
     mean: Sequence[float] = (0.485, 0.456, 0.406)
     std: Sequence[float] = (0.229, 0.224, 0.225)
     size: int | Sequence[int] = 224
-    labels: str | Sequence[str] | None = None
+    labels: Annotated[str, FileOf("labels")] | Sequence[str] | None = None
     channels: Annotated[int, Ge(1)] | None = None
     key: str | None = None
 

@@ -11,7 +11,7 @@ from xai_sweep.models.classifier import Classifier
 from xai_sweep.models.source import ModelSource, seeded
 from xai_sweep.models.timm import timm_classifier
 from xai_sweep.models.weight_files import Content
-from xai_sweep.models.weights import file_identity, put_weights, read_weights
+from xai_sweep.models.weights import Weights, file_identity, put_weights, read_weights
 
 # Dropout before the last layer, as in training. It changes no prediction, but B-LRP needs it, and
 # timm leaves it out unless it is requested.
@@ -30,7 +30,7 @@ class EfficientNetLite0(ModelSource):
         key: which tensors of a file, if several sets fit: the names in it that lead to them.
     """
 
-    weights: str = "default"
+    weights: Weights = "default"
     seed: int = 0
     key: str | None = None
 

@@ -22,7 +22,7 @@ from xai_sweep.models.downloads import downloading, hub_file
 from xai_sweep.models.labels import imagenet_labels
 from xai_sweep.models.preprocessing import Preprocess, check_normalisation, numbers
 from xai_sweep.models.source import ModelSource, frozen, seeded
-from xai_sweep.models.weights import classes_in, file_identity, put_weights, read_weights
+from xai_sweep.models.weights import Weights, classes_in, file_identity, put_weights, read_weights
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class TimmModel(ModelSource):
     """
 
     name: str
-    weights: str = "default"
+    weights: Weights = "default"
     seed: int = 0
     channels: Annotated[int, Ge(1)] = 3
     mean: Sequence[float] | None = None

@@ -14,7 +14,7 @@ from xai_sweep.core.errors import InputError
 from xai_sweep.models.classifier import Classifier
 from xai_sweep.models.downloads import downloading, hub_file
 from xai_sweep.models.source import ModelSource, frozen, seeded
-from xai_sweep.models.weights import classes_in, file_identity, put_weights, read_weights
+from xai_sweep.models.weights import Weights, classes_in, file_identity, put_weights, read_weights
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class TorchvisionModel(ModelSource):
     """
 
     name: str
-    weights: str = "default"
+    weights: Weights = "default"
     seed: int = 0
     key: str | None = None
 

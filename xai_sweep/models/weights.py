@@ -4,17 +4,22 @@ import hashlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated, Literal, TypeAlias
 
 import torch
 from torch import nn
 
 from xai_sweep.core.errors import InputError
 from xai_sweep.core.hashing import file_sha256
+from xai_sweep.core.parameters import FileOf
 from xai_sweep.models.file_kinds import conversion, some
 from xai_sweep.models.matching import Fit, fits, plain_name, surplus
 from xai_sweep.models.weight_files import Content, content_of, same, weight_files
 
 CHOICE = "model.key"
+
+# What `model.weights` may be: a word, or the path of a file or folder.
+Weights: TypeAlias = Literal["default", "random"] | Annotated[str, FileOf("weights")]
 
 
 def file_identity(path: str, key: str = "model.weights") -> dict[str, str]:

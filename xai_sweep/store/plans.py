@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -107,6 +108,19 @@ def read_plans(results: Path) -> dict[str, Planned]:
     }
 
 
+def asked_for(results: Path) -> dict[str, set[tuple[str, str]]]:
+    """The keys under which jobs asked for each cell whose folder is known, by its name.
+
+    They are several where the same weights have several paths.
+    """
+    keys: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    for cells in plan_files(results).values():
+        for cell in cells:
+            if cell.name:
+                keys[cell.name].add(cell.key)
+    return keys
+
+
 def waiting(results: Path, known: Iterable[Planned]) -> list[Planned]:
     """Planned cells whose jobs have not begun.
 
@@ -114,7 +128,7 @@ def waiting(results: Path, known: Iterable[Planned]) -> list[Planned]:
         results: the results folder.
         known: cells whose folders are known, complete ones too.
     """
-    there = {cell.key for cell in known}
+    there = {cell.key for cell in known}.union(*asked_for(results).values())
     planned = {
         cell.key: cell for cells in plan_files(results).values() for cell in cells if not cell.name
     }

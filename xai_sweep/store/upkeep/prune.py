@@ -2,13 +2,13 @@
 
 import itertools
 import shutil
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from xai_sweep.store.atomic import TEMPORARY, read_json
 from xai_sweep.store.cell_folder import MANIFEST, CellFolder
-from xai_sweep.store.plans import plan_files
+from xai_sweep.store.plans import Planned, plan_files
 from xai_sweep.store.shards import image_ids
 from xai_sweep.store.sharing.lease import Leases
 from xai_sweep.store.sharing.lease_file import (
@@ -54,10 +54,11 @@ def leftovers(results: Path, numbers: int, lease_seconds: float = SILENT_SECONDS
     plans = plan_files(results)
     older = {each.name for cells in plans.values() for each in cells if each.numbers != numbers}
     found: list[Leftover] = []
-    complete = set()
+    complete: dict[str, str] = {}
     for cell in cell_folders(results):
-        if cell.manifest() is not None:
-            complete.add(cell.path.name)
+        manifest = cell.manifest()
+        if manifest is not None:
+            complete[cell.path.name] = manifest.get("request", "")
         held = holder(cell.path)
         if held is None or held.is_dead(now, lease_seconds):
             found += _of_cell(cell, numbers, older)
@@ -68,14 +69,22 @@ def leftovers(results: Path, numbers: int, lease_seconds: float = SILENT_SECONDS
             if now - file.stat().st_mtime > lease_seconds
         ]
     for path, names in failed_cells(results).items():
-        if names and complete.issuperset(names):
+        if names and complete.keys() >= set(names):
             found.append(Leftover(path, "record of a failure that was fixed"))
     for path, planned in plans.items():
         if any(each.numbers != numbers for each in planned):
             found.append(Leftover(path, "plan of a version that gave other numbers"))
-        elif complete.issuperset(each.name for each in planned):
+        elif all(_is_done(each, complete) for each in planned):
             found.append(Leftover(path, "plan whose cells are complete"))
     return found
+
+
+def _is_done(planned: Planned, complete: Mapping[str, str]) -> bool:
+    """Whether a cell is complete, and its manifest says all that the plan says.
+
+    A plan that asks for it by another path of the same weights is all that knows of that.
+    """
+    return complete.get(planned.name) in (planned.request, "")
 
 
 def remove(

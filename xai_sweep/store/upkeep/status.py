@@ -14,7 +14,7 @@ from xai_sweep.store.atomic import read_json
 from xai_sweep.store.cell_folder import MANIFEST, CellFolder
 from xai_sweep.store.entries import Entries
 from xai_sweep.store.failures import FAILURES
-from xai_sweep.store.plans import Planned, read_plans, waiting
+from xai_sweep.store.plans import Planned, asked_for, read_plans, waiting
 from xai_sweep.store.shards import damaged_shards
 from xai_sweep.store.sharing.lease_file import SILENT_SECONDS, Holder, holder, server_time
 from xai_sweep.store.store import CELLS, check_version
@@ -77,7 +77,7 @@ def status(results: Path, wanted: Sequence[Planned] | None = None) -> list[CellS
     }
     cells = [found[name] for name in sorted(found)]
     if wanted is not None:
-        return _matched(cells, wanted)
+        return _matched(cells, wanted, asked_for(results))
     later = waiting(results, (cell.planned for cell in cells))
     return [*cells, *(CellStatus(plan, "missing") for plan in later)]
 
@@ -160,11 +160,16 @@ def _images(shards: Sequence[Path], planned: Planned) -> int:
     return rows // (planned.ranks * planned.draws)
 
 
-def _matched(cells: Sequence[CellStatus], wanted: Sequence[Planned]) -> list[CellStatus]:
+def _matched(
+    cells: Sequence[CellStatus],
+    wanted: Sequence[Planned],
+    asked: Mapping[str, Set[tuple[str, str]]],
+) -> list[CellStatus]:
     """The wanted cells; two sets of images of the same name count as two."""
     known: dict[tuple[str, str], list[CellStatus]] = defaultdict(list)
     for cell in cells:
-        known[cell.planned.key].append(cell)
+        for key in {cell.planned.key} | asked.get(cell.planned.name, set()):
+            known[key].append(cell)
     for alike in known.values():
         alike.sort(key=_progress)
     images = {key[0]: cell.planned.images for key, alike in known.items() for cell in alike}
