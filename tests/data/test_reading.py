@@ -61,8 +61,68 @@ def test_exif_orientation(
     photo = data.chelsea()[:40, :60]
     exif = Image.Exif()
     exif[0x0112] = orientation
-    path = save(Image.fromarray(photo), "turned.png", exif=exif)
-    assert np.array_equal(np.asarray(read_image(path)), turned(photo))
+    for name in ("turned.png", "turned.tif"):
+        path = save(Image.fromarray(photo), name, exif=exif)
+        assert np.array_equal(np.asarray(read_image(path)), turned(photo))
+    deep = photo[..., 0].astype(np.uint16) * 257
+    path = save(Image.fromarray(deep), "deep.tif", exif=exif)
+    assert np.array_equal(np.asarray(read_image(path))[..., 0], turned(photo)[..., 0])
+
+
+ODD = [
+    (0x11A, 2, 4, b"72\0\0"),  # a resolution as text
+    (0x8825, 4, 1, b"\xff\xff\xff\x7f"),  # GPS beyond the end of the file
+    (0x8769, 4, 1, b"\x08\0\0\0"),  # a directory inside itself
+    (0x10F, 2, 2**31, b"\0\0\0\0"),  # text without end
+    (0x9286, 77, 3, b"abc\0"),  # an unknown type
+]
+# A negative width; a TIFF file has no pixels without its own.
+WIDTH = (0x100, 9, 1, b"\xff" * 4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "odd"),
+    [*((kind, odd) for kind in ("jpg", "png", "webp", "tif") for odd in ODD), ("jpg", WIDTH)],
+)
+def test_odd_metadata_beside_the_orientation(
+    tmp_path: Path, odd: tuple[int, int, int, bytes], kind: str
+) -> None:
+    tags = sorted([(0x112, 3, 1, b"\6\0\0\0"), odd])
+    entries = b"".join(struct.pack("<HHI4s", *tag) for tag in tags)
+    path = tmp_path / f"a.{kind}"
+    image = Image.fromarray(np.tile(np.arange(96, dtype=np.uint8), (64, 1)))
+    if kind == "tif":  # whose own directory holds the tags
+        image.save(path)
+        content = bytearray(path.read_bytes())
+        (start,) = struct.unpack_from("<I", content, 4)
+        (count,) = struct.unpack_from("<H", content, start)
+        own = {struct.unpack_from("<H", content, start + 2 + 12 * at)[0]: at for at in range(count)}
+        kept = [
+            bytes(content[start + 2 + 12 * at :][:12]) for tag, at in own.items() if tag != odd[0]
+        ]
+        kept = sorted([*kept, *(struct.pack("<HHI4s", *tag) for tag in tags)])
+        directory = struct.pack("<H", len(kept)) + b"".join(kept) + bytes(4)
+        content[4:8] = struct.pack("<I", len(content))
+        path.write_bytes(bytes(content) + directory)
+    else:
+        exif = b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", 2) + entries + bytes(4)
+        image.save(path, exif=exif)
+    assert read_image(path).size == (64, 96)
+
+
+def test_an_orientation_before_the_end_of_damaged_exif_counts(tmp_path: Path) -> None:
+    entry = struct.pack("<HHI4s", 0x112, 3, 1, b"\6\0\0\0")
+    exif = b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", 40) + entry + b"\x1a\1"
+    path = tmp_path / "a.jpg"
+    Image.new("L", (96, 64)).save(path, exif=exif)
+    assert read_image(path).size == (64, 96)
+
+
+@pytest.mark.parametrize("value", [0, 9, 65535])
+def test_an_orientation_that_means_nothing(save: Save, value: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = value
+    assert read_image(save(Image.new("L", (96, 64)), "a.jpg", exif=exif)).size == (96, 64)
 
 
 def test_transparent_pixels_are_laid_over_white(save: Save) -> None:
@@ -251,10 +311,10 @@ def test_not_a_file(tmp_path: Path) -> None:
 
 
 def test_without_permission(save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
-    def forbid(path: Path) -> None:  # by hand, because root may read everything
+    def forbid(path: Path, mode: str) -> None:  # by hand, because root may read everything
         raise PermissionError(13, "Permission denied", str(path))
 
     path = save(Image.new("L", (1, 1)), "a.png")
-    monkeypatch.setattr(Image, "open", forbid)
+    monkeypatch.setattr(Path, "open", forbid)
     with pytest.raises(UnreadableImage, match="Permission denied"):
         read_image(path)

@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import ExifTags, Image
 
 from xai_sweep.data.base import Box
-from xai_sweep.data.csv_file import IMAGE, IMAGE_IN_WORDS, LABEL, CsvFile, read_csv
+from xai_sweep.data.csv_file import IMAGE, IMAGE_IN_WORDS, LABEL, CsvFile, read_csv, shown
 from xai_sweep.data.image_names import ImageNames
 from xai_sweep.data.reading import read_image
 
@@ -53,8 +53,9 @@ def read_boxes(
             raise file.error(f"line {line} has {len(row)} of {len(file.columns)} columns")
         names, _ = by_name.named(row[image])
         if len(names) != 1:
-            what = f"several images: {', '.join(sorted(names))}" if names else "none of the images"
-            raise file.error(f"line {line}: {row[image].strip()} is the name of {what}")
+            several = ", ".join(map(shown, sorted(names)[:5]))
+            what = f"several images: {several}" if names else "none of the images"
+            raise file.error(f"line {line}: {shown(row[image])} is the name of {what}")
         (name,) = names
         box = _box(file, line, [row[side] for side in sides], "" if label is None else row[label])
         if chosen is None or name in chosen:

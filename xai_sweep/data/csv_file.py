@@ -93,3 +93,9 @@ def _rows(text: str) -> list[tuple[int, list[str]]]:
     # Cells in quotes may hold line ends, so the reader must see those.
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     return [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+
+
+def shown(cell: str) -> str:
+    """A cell or a name as it can stand in a line: without line ends, and not too long."""
+    text = " ".join(cell.split())
+    return f"{text[:60]}..." if len(text) > 60 else text

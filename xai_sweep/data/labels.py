@@ -11,6 +11,7 @@ from xai_sweep.data.csv_file import (
     LABEL_IN_WORDS,
     CsvFile,
     read_csv,
+    shown,
 )
 from xai_sweep.data.image_names import ImageNames
 
@@ -46,14 +47,14 @@ def read_labels(path: Path, images: Collection[str]) -> dict[str, str]:
         for name in named:
             before, known = found.get(name, (-1, written))
             if exactness == before and written != known:
-                two = f"{known} and {written}"
-                raise file.error(f"line {line}: {name} has two labels, {two}; {_WAY_OUT}")
+                two = f"{shown(known)} and {shown(written)}"
+                raise file.error(f"line {line}: {shown(name)} has two labels, {two}; {_WAY_OUT}")
             if exactness > before:
                 found[name] = exactness, written
     if not found:
-        example = complete[0][1][image].strip() if complete else "nothing"
-        allowed = f"names none of the images: it says {example}, the first image is {min(images)}"
-        raise file.error(f"{allowed}; {_WAY_OUT}")
+        example = shown(complete[0][1][image]) if complete else "nothing"
+        own = f"it says {example}, the first image is {shown(min(images))}"
+        raise file.error(f"names none of the images: {own}; {_WAY_OUT}")
     if matched < len(rows) or len(found) < len(images):
         log.warning(
             "%s=%s: %d of %d rows name an image, %d of %d images have a label",
@@ -73,6 +74,6 @@ def _columns(file: CsvFile, names: ImageNames) -> tuple[int, int, Rows]:
         for at in (0, 1):
             if any(len(row) == 2 and names.named(row[at])[0] for _, row in rows):
                 return at, 1 - at, rows if names.named(rows[0][1][at])[0] else file.rows
-    columns = ", ".join(file.columns) or "nothing"
+    columns = ", ".join(map(shown, file.columns[:8])) or "nothing"
     allowed = f"needs a column {IMAGE_IN_WORDS} and a column {LABEL_IN_WORDS}, has {columns}"
     raise file.error(f"{allowed}; {_WAY_OUT}")

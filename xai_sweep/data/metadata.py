@@ -33,22 +33,23 @@ _NEEDED_OF_JPEG = {0xE0, 0xEE}
 
 
 def orientation(image: Image.Image) -> int:
-    """The orientation that EXIF gives, from 1 to 8; 1 if there is none or it cannot be read.
+    """The orientation in which a photo is still to be turned, from 1 to 8; 1 if it is unknown.
 
-    Nothing else of EXIF is looked at, and it is emptied, because Pillow would decode all of it when
-    it loads the pixels of a TIFF file.
+    Pillow turns TIFF files itself when it loads their pixels, and decodes all of EXIF meanwhile;
+    so that none of it can fail, all but the orientation is taken away.
     """
     found: object = 1
     try:
         exif = image.getexif()
         found = exif.get(ExifTags.Base.Orientation, 1)
-        for tag in list(exif):
-            del exif[tag]
+        for tag in [tag for tag in exif if image.format == "TIFF"]:
+            if tag != ExifTags.Base.Orientation:
+                del exif[tag]
     except Exception:  # Pillow raises anything on damaged metadata
-        pass
+        return 1
     # The decoder of JPEG XL has turned the image already, except one that it keeps as a JPEG.
-    is_upright = image.format == "JXL" and not vars(image).get("jpeg")
-    return found if isinstance(found, int) and found in _TURNS and not is_upright else 1
+    is_turned = image.format == "TIFF" or (image.format == "JXL" and not vars(image).get("jpeg"))
+    return found if isinstance(found, int) and found in _TURNS and not is_turned else 1
 
 
 def turned(photo: np.ndarray, way: int) -> np.ndarray:

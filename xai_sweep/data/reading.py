@@ -47,9 +47,10 @@ def read_image(
         UnreadableImage: whatever is wrong with the file.
     """
     try:
-        name = _checked(path)
-        array = _array(path, name, None, frame, black, white)
-        return _opened(path, frame, black, white) if array is None else _photo(array)
+        with warnings.catch_warnings(action="ignore"):  # of odd metadata
+            name = _checked(path)
+            array = _array(path, name, None, frame, black, white)
+            return _opened(path, frame, black, white) if array is None else _photo(array)
     except Exception as error:  # the packages that read raise anything on damaged files
         raise UnreadableImage(f"unreadable image: {_reason(path, error)}") from error
 
@@ -74,13 +75,11 @@ def read_stack(
         UnreadableImage: it has another number of channels, or whatever is wrong with the file.
     """
     try:
-        name = _checked(path)
-        array = _array(path, name, channels, frame, black, white)
-        if array is None:
-            with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
-                image.seek(frame)
-                way = orientation(image)
-                array = unit(layers(np.asarray(upright(image, way)), channels), black, white)
+        with warnings.catch_warnings(action="ignore"):  # likewise
+            name = _checked(path)
+            array = _array(path, name, channels, frame, black, white)
+            if array is None:
+                array = unit(layers(_bands(path, frame), channels), black, white)
         return np.ascontiguousarray(np.moveaxis(array, -1, 0))
     except Exception as error:  # likewise
         raise UnreadableImage(f"unreadable image: {_reason(path, error)}") from error
@@ -116,18 +115,27 @@ def _array(
 
 def _opened(path: Path, frame: int, black: float | None, white: float | None) -> PillowImage:
     """A photo that Pillow reads; once more without its remarks if they are in the way."""
-    with warnings.catch_warnings(action="ignore"):  # of odd metadata
-        try:
-            with Image.open(path) as image:
-                return _read(image, path, frame, black, white)
-        except Image.DecompressionBombError:
+    try:
+        # Given a path, Pillow 13.0 maps uncompressed files, and mixes up the lines of a TIFF file
+        # that lies on its side.
+        with path.open("rb") as file, Image.open(file) as image:
+            return _read(image, path, frame, black, white)
+    except Image.DecompressionBombError:
+        raise
+    except Exception:
+        bare = without_remarks(path.read_bytes())
+        if bare is None:
             raise
-        except Exception:
-            bare = without_remarks(path.read_bytes())
-            if bare is None:
-                raise
-            with Image.open(io.BytesIO(bare)) as image:
-                return _read(image, path, frame, black, white)
+        with Image.open(io.BytesIO(bare)) as image:
+            return _read(image, path, frame, black, white)
+
+
+def _bands(path: Path, frame: int) -> np.ndarray:
+    """The channels of a file that Pillow reads, as they are."""
+    with path.open("rb") as file, Image.open(file) as image:
+        image.seek(frame)
+        way = orientation(image)
+        return np.asarray(upright(image, way))
 
 
 def _read(

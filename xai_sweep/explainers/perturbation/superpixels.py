@@ -72,7 +72,7 @@ def options_for(segmentation: CountedSegmentation, count: int) -> dict[str, int]
     return {"n_segments": count} if segmentation == "slic" else {"rows": side, "columns": side}
 
 
-def as_photo(pixels: Float[Tensor, "c h w"]) -> Float64[np.ndarray, "h w c"]:
+def as_photo(pixels: Float[Tensor, "c h w"]) -> Float64[np.ndarray, "h w colours"]:
     """An image as a user of the package has it: colours in [0, 1], double precision.
 
     Values within a thousandth of an 8-bit level become that level, so that an image has the same
