@@ -124,3 +124,51 @@ def randomised(make: Callable[[], nn.Module]) -> nn.Module:
                 nn.init.normal_(part.weight)
                 nn.init.normal_(part.bias, std=0.1)
     return module.eval()
+
+
+class Views(nn.Module):
+    """Flattens as PyTorch's first tutorial does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 6, 3, padding=1)
+        self.last = nn.Linear(6 * 8 * 8, 3)
+
+    def flat(self, maps: Tensor) -> Tensor:
+        return maps.view(maps.size(0), -1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = torch.max_pool2d(torch.relu(self.first(images)), 2)
+        return self.last(self.flat(maps))
+
+
+class Strides(Views):
+    """Reads the memory of a map in its usual order."""
+
+    def flat(self, maps: Tensor) -> Tensor:
+        return maps.as_strided((maps.shape[0], 6 * 8 * 8), (6 * 8 * 8, 1))
+
+
+class Volumes(Views):
+    """Parameters of five axes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.deep = nn.Conv3d(1, 1, 3, padding=1)
+
+    def flat(self, maps: Tensor) -> Tensor:
+        return self.deep(maps[:, None]).flatten(1)
+
+
+class Flattens(Views):
+    """The same network, whatever the format."""
+
+    def flat(self, maps: Tensor) -> Tensor:
+        return maps.flatten(1)
+
+
+class StridesByItself(Strides):
+    """Likewise, and its graph cannot be captured."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(images) + 0 * images.detach().sum().item()

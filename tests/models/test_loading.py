@@ -13,6 +13,7 @@ from xai_sweep.core.errors import InputError
 from xai_sweep.core.paths import CONF
 from xai_sweep.data import Samples, read_image
 from xai_sweep.models import ModelSource, load
+from xai_sweep.models.classifier import Examined
 from xai_sweep.models.torchvision import TorchvisionModel
 
 NAMES = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
@@ -35,8 +36,9 @@ def test_every_entry_gives_logits(name: str, tmp_path: Path) -> None:
     assert hash(found) == hash(source(name, tmp_path, weights="random"))
     assert found == source(name, tmp_path, weights="random")
     random_state = torch.get_rng_state()
-    classifier = found.load()
+    classifier = load(found)
     assert torch.equal(torch.get_rng_state(), random_state)
+    assert classifier.examined == Examined()
 
     (file,) = Samples(limit=1).files()
     image = classifier.preprocess(read_image(file.path))

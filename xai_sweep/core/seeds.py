@@ -4,6 +4,9 @@ The same seed, image and purpose give the same numbers in any batch, order, proc
 """
 
 import hashlib
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -63,3 +66,40 @@ def standard_normal(seeds: Int64[Tensor, " b"], shape: tuple[int, ...]) -> Float
         ``float32[B, *shape]`` on the CPU.
     """
     return RandomStreams(seeds).normal(shape)
+
+
+@contextmanager
+def seeded_globally(seed: int, pythons_seed: int | None = None) -> Iterator[None]:
+    """torch's, numpy's and Python's global generators, set to a seed and then restored.
+
+    Args:
+        seed: of all three,
+        pythons_seed: except for Python's, if this is given.
+    """
+    numpys, pythons = np.random.get_state(), random.getstate()
+    with torch.random.fork_rng(devices=_devices()):
+        torch.manual_seed(seed)
+        np.random.seed([seed % 2**32, seed >> 32])
+        random.seed(seed if pythons_seed is None else pythons_seed)
+        try:
+            yield
+        finally:
+            np.random.set_state(numpys)
+            random.setstate(pythons)
+
+
+def global_states() -> tuple[object, ...]:
+    """The states of torch's and numpy's generators: equal as long as nothing was drawn.
+
+    Without Python's, from which run-time type checkers draw.
+    """
+    torchs = [torch.random.get_rng_state(), *map(torch.cuda.get_rng_state, _devices())]
+    numpys = np.random.get_state(legacy=False)
+    drawn = numpys["state"]["key"].tobytes(), numpys["state"]["pos"], numpys["has_gauss"]
+    return (*(each.numpy().tobytes() for each in torchs), *drawn)
+
+
+def _devices() -> range:
+    # Asking a CUDA device that nobody uses would take its memory.
+    is_used: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    return range(torch.cuda.device_count() if is_used else 0)

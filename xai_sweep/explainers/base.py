@@ -5,19 +5,22 @@ hook, no flag and no gradient, also when it raises.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import torch
 from jaxtyping import Float, Int64, Num
 from torch import Tensor
 
 from xai_sweep.core.columns import Column
+from xai_sweep.core.errors import InputError
 from xai_sweep.core.parameters import Declared
 from xai_sweep.graphs.quickest import quickest
 from xai_sweep.models.classifier import Classifier, check_targets, evaluating
+
+Needs: TypeAlias = Literal["answers", "gradients", "graph"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +39,18 @@ class Explained:
     heatmaps: Float[Tensor, "b k h w"]
     facts: Mapping[str, Num[Tensor, "b k"]] = field(default_factory=dict)
     carried: Int64[Tensor, "b h w"] | None = None
+
+    @staticmethod
+    def joined(parts: Sequence["Explained"]) -> "Explained":
+        """The explanations of several batches as one; none or all of them carry something."""
+        if len(parts) == 1:
+            return parts[0]
+        carried = [each.carried for each in parts if each.carried is not None]
+        return Explained(
+            torch.cat([each.heatmaps for each in parts]),
+            {name: torch.cat([each.facts[name] for each in parts]) for name in parts[0].facts},
+            torch.cat(carried) if carried else None,
+        )
 
     def part(self, at: slice) -> "Explained":
         """The explanations of some of the images."""
@@ -57,6 +72,8 @@ class Explainer(Declared, ABC):
         conserves: the heatmap sums to the target's logit, except for what biases absorb or a
             baseline without the image already scores. Such a method gives `RELEVANCE_RATIO`.
         needs_fit: it must see images before it can explain any, see `Fittable`.
+        needs: what it needs of the network: its ``answers``, their ``gradients`` at the pixels, or
+            its ``graph``, which `xai_sweep.graphs.capture` makes.
         is_control: the heatmap does not depend on the network. A method that does no better than
             a control is worth nothing.
         facts: the columns that `explain` fills in beside the heatmaps.
@@ -70,6 +87,7 @@ class Explainer(Declared, ABC):
     is_class_sensitive: ClassVar[bool] = True
     conserves: ClassVar[bool] = False
     needs_fit: ClassVar[bool] = False
+    needs: ClassVar[Needs] = "gradients"
     is_control: ClassVar[bool] = False
     facts: ClassVar[tuple[Column, ...]] = ()
     source: ClassVar[str]
@@ -133,6 +151,22 @@ class Explainer(Declared, ABC):
             InputError: there is no such file.
         """
         return {}
+
+
+def check_needs(explainer: Explainer, classifier: Classifier) -> None:
+    """Check that a classifier gives what a method needs.
+
+    Raises:
+        InputError: it only answers, and the method needs more.
+    """
+    is_enough = classifier.examined is None or classifier.examined.has_gradients
+    if explainer.needs != "answers" and not is_enough:
+        raise InputError(
+            "explainer",
+            type(explainer).__name__,
+            f"needs the {explainer.needs} of the network, and this one only answers; must be a "
+            "method that asks, such as lime, occlusion, kernel_shap or feature_ablation",
+        )
 
 
 RELEVANCE_RATIO = Column(

@@ -21,6 +21,7 @@ from torch import Tensor, fx, nn
 
 from xai_sweep.core.errors import InputError
 from xai_sweep.models.classifier import Classifier, evaluating
+from xai_sweep.models.output import path_in_network
 
 aten = torch.ops.aten
 
@@ -90,9 +91,13 @@ def capture(classifier: Classifier, images: Float[Tensor, "b c h w"]) -> Capture
     The module itself is not changed: same mode, no hooks, no copies of its weights.
 
     Raises:
-        InputError: the network's control flow depends on its data; the message names the line.
+        InputError: the network's control flow depends on its data; the message names the line. Or
+            it draws random numbers, so that no graph stands for it.
     """
     module = classifier.module
+    if classifier.examined is not None and classifier.examined.is_random:
+        allowed = "must be refuse for this method: a network that draws random numbers has no graph"
+        raise InputError("model.stochastic", classifier.stochastic, allowed)
     # The weights' addresses are part of the key, because moving a module replaces its tensors.
     weights = tuple(tensor.data_ptr() for tensor in _tensors(module))
     key = (tuple(images.shape[1:]), images.device, images.dtype, weights)
@@ -132,7 +137,7 @@ def _capture(module: nn.Module, images: Tensor) -> Captured:
     for node in graph.graph.nodes:
         if node.op != "call_function":
             continue
-        paths[node] = _path(node)
+        paths[node] = path_in_network(module, _path(node))
     graph.recompile()
     return Captured(graph, paths)
 

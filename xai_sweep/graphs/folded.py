@@ -88,6 +88,7 @@ def _made(captured: Captured, in_place: bool) -> _Folded:
 
 def _fold(graph: fx.GraphModule, in_place: bool) -> dict[str, str]:
     nodes, folded_norms = graph.graph, {}
+    _free_of_strides(nodes)
     for number, norm in enumerate(nodes.nodes):
         before = norm.args[0] if norm.target is aten.batch_norm.default else None
         if isinstance(before, fx.Node) and _fold_batchnorm(graph, norm, f"folded_{number}"):
@@ -100,6 +101,17 @@ def _fold(graph: fx.GraphModule, in_place: bool) -> dict[str, str]:
     nodes.eliminate_dead_code()
     graph.recompile()
     return folded_norms
+
+
+def _free_of_strides(graph: fx.Graph) -> None:
+    """Let no operation depend on the order of its input in memory, which folding changes."""
+    for node in graph.nodes:
+        if node.target is aten.view.default:
+            node.target = aten.reshape.default
+        elif node.target is aten.as_strided.default:
+            with graph.inserting_before(node):
+                usual = graph.call_function(aten.contiguous.default, (node.args[0],))
+            node.update_arg(0, usual)
 
 
 def _fold_batchnorm(graph: fx.GraphModule, norm: fx.Node, name: str) -> bool:

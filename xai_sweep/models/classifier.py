@@ -1,16 +1,17 @@
 """A classifier: a network with its normalisation, preprocessing and class names."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Literal, TypeAlias, cast
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor, nn
 
 from xai_sweep.core.errors import InputError
+from xai_sweep.models.output import Link, Output
 from xai_sweep.models.preprocessing import (
     Preprocess,
     check_normalisation,
@@ -18,6 +19,8 @@ from xai_sweep.models.preprocessing import (
     height_and_width,
     preprocessing,
 )
+
+Stochastic: TypeAlias = Literal["refuse", "allow"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,23 @@ class Normalisation:
         return torch.tensor(values, dtype=like.dtype, device=like.device)[:, None, None]
 
 
+@dataclass(frozen=True)
+class Examined:
+    """What was found of a network before its first image, see `xai_sweep.models.checks`.
+
+    Attributes:
+        link: what makes probabilities of its logits: ``softmax``, or ``sigmoid`` of each.
+        output: what was made of its outputs, in words.
+        has_gradients: whether its logits can be differentiated.
+        is_random: whether it draws random numbers, which was allowed.
+    """
+
+    link: Link = "softmax"
+    output: str = "logits"
+    has_gradients: bool = True
+    is_random: bool = False
+
+
 @dataclass(frozen=True, eq=False)
 class Classifier:
     """An image classifier: ``float32[B, C, H, W]`` in normalised space to logits ``[B, classes]``.
@@ -57,6 +77,12 @@ class Classifier:
             ``float32[C, H, W]`` in [0, 1]. By default it is resized until ``size / 0.875`` is
             covered, and the centre is cropped to ``size``.
         size: height and width of the default preprocessing, in pixels; one number for a square.
+        output: what the network returns, see `xai_sweep.models.output`.
+        output_key: which of several outputs holds it: an index or a name, ``logits`` or ``0.aux``.
+        stochastic: whether a network may draw random numbers.
+        examined: what was found of it; None before it is examined. `load` and `Subject` do that,
+            and then `module` returns logits ``[B, classes]`` of two classes at least, whatever the
+            network itself returns.
 
     Raises:
         InputError: ``mean`` and ``std`` do not have a number per channel, from 0 to 1.
@@ -68,6 +94,10 @@ class Classifier:
     labels: tuple[str, ...] = ()
     preprocess: Preprocess = None  # type: ignore[assignment]  # filled in below
     size: int | tuple[int, int] = 224
+    output: Output = "auto"
+    output_key: str | int | None = None
+    stochastic: Stochastic = "refuse"
+    examined: Examined | None = None
     normalisation: Normalisation = field(init=False)
 
     def __post_init__(self) -> None:
@@ -88,6 +118,18 @@ class Classifier:
         """The size of the default preprocessing, in pixels."""
         return height_and_width("model.size", self.size)
 
+    @property
+    def link(self) -> Link:
+        """What makes probabilities of the logits; until it was examined, what it was given as."""
+        if self.examined is not None:
+            return self.examined.link
+        return "sigmoid" if self.output == "sigmoid" else "softmax"
+
+    def probabilities(self, logits: Float[Tensor, "*b classes"]) -> Float64[Tensor, "*b classes"]:
+        """Of every class: they sum to 1, unless each class is there or not by itself."""
+        double = logits.double()
+        return double.softmax(dim=-1) if self.link == "softmax" else double.sigmoid()
+
     def label(self, index: int) -> str:
         """The name of a class, or its number if it has none."""
         return self.labels[index] if index < len(self.labels) else str(index)
@@ -97,15 +139,16 @@ def grey_images(classifier: Classifier) -> Float[Tensor, "2 c h w"]:
     """Two grey images, preprocessed as the classifier's images are, on the network's device."""
     height, width = classifier.height_and_width
     grey = grey_picture(np.full((2 * height, 2 * width), 127, np.uint8), classifier.channels)
-    like = next(classifier.module.parameters(), torch.empty(0))
-    return torch.stack([classifier.preprocess(grey)] * 2).to(like)
+    device = next(classifier.module.parameters(), torch.empty(0)).device
+    return torch.stack([classifier.preprocess(grey)] * 2).to(device)
 
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
     """Evaluation mode inside the block; afterwards every submodule is in its own mode again."""
     modes = {part: part.training for part in module.modules()}
-    module.eval()
+    with suppress(NotImplementedError):  # the mode of an exported program is part of its graph
+        module.eval()
     try:
         yield
     finally:

@@ -10,24 +10,27 @@ from omegaconf import OmegaConf
 from xai_sweep.config.building import build
 from xai_sweep.config.entries import complete, entries
 from xai_sweep.core.errors import InputError
-from xai_sweep.models.classifier import Classifier
+from xai_sweep.models.checks import examined
+from xai_sweep.models.classifier import Classifier, grey_images
+from xai_sweep.models.layout import faster
 from xai_sweep.models.source import ModelSource
 
 
 def load(source: str | ModelSource, **overrides: Any) -> Classifier:
-    """A classifier, loaded once per process; the two that were used last are kept.
+    """A classifier, loaded and examined once per process; the two used last are kept.
 
     Args:
         source: the name of an entry of ``model``, e.g. ``"efficientnet_lite0"``, or a source.
         overrides: fields of the source with other values, e.g. ``weights="random"``.
 
     Raises:
-        InputError: an unknown name or field, or weights that cannot be loaded.
+        InputError: an unknown name or field, weights that cannot be loaded, or a network that
+            cannot be used, see `xai_sweep.models.checks`.
     """
     if isinstance(source, str):
         source = _configured(source, overrides)
     elif overrides:
-        source = replace(source, **overrides)  # type: ignore[type-var]  # every source is a dataclass
+        source = replace(source, **overrides)
     return _load(source, tuple(source.identity().items()))
 
 
@@ -48,4 +51,9 @@ def _configured(name: str, overrides: dict[str, Any]) -> ModelSource:
 
 @lru_cache(maxsize=2)
 def _load(source: ModelSource, identity: tuple[tuple[str, str], ...]) -> Classifier:
-    return source.load()
+    given = {name: vars(source)[name] for name in ("output", "output_key", "stochastic")}
+    classifier = replace(source.load(), **given)
+    images = grey_images(classifier)
+    classifier = examined(classifier, images)
+    faster(classifier, images)
+    return classifier

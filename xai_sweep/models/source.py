@@ -2,17 +2,30 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import nn
 
-from xai_sweep.models.classifier import Classifier
+from xai_sweep.models.classifier import Classifier, Stochastic
+from xai_sweep.models.output import Output
 
 
+@dataclass(frozen=True, kw_only=True)
 class ModelSource(ABC):
-    """Loads a network. Subclasses are frozen dataclasses: equal sources load equal networks."""
+    """Loads a network. Subclasses are frozen dataclasses: equal sources load equal networks.
+
+    Attributes:
+        output: what the network returns, see `xai_sweep.models.output`.
+        output_key: which of several outputs holds it, an index or a name.
+        stochastic: whether it may draw random numbers when it predicts.
+    """
+
+    output: Output = "auto"
+    output_key: str | int | None = None
+    stochastic: Stochastic = "refuse"
 
     # Run-time type checkers must leave the check to `__post_init__`, which names the parameter.
     __no_type_check__: ClassVar[bool] = True
@@ -29,7 +42,7 @@ class ModelSource(ABC):
 
     @abstractmethod
     def load(self) -> Classifier:
-        """The network, frozen, in evaluation mode and in the ``channels_last`` memory format.
+        """The network, frozen and in evaluation mode; `xai_sweep.models.load` examines it.
 
         Raises:
             InputError: the weights are missing, unreadable, or belong to another network.
@@ -37,10 +50,12 @@ class ModelSource(ABC):
 
 
 def frozen(module: nn.Module) -> nn.Module:
-    """The same module in evaluation mode, without parameter gradients, in ``channels_last``."""
-    module.eval().requires_grad_(False)
-    # Small batches on a CPU run up to three times as fast in this format.
-    return module.to(memory_format=torch.channels_last)
+    """The same module in evaluation mode, without parameter gradients."""
+    with suppress(NotImplementedError):  # the mode of an exported program is part of its graph
+        module.eval()
+    for parameter in module.parameters():  # TorchScript has no `requires_grad_` of a module
+        parameter.requires_grad_(False)
+    return module
 
 
 @contextmanager

@@ -101,8 +101,9 @@ SPINE: tuple[Column, ...] = (
     _measured("class_explained", "Class that was explained in the counterpart.", "int32"),
     _measured(
         "flipped",
-        "The first class of the counterpart differs from that of the clean image; the same for all "
-        "ranks of an image.",
+        "The first class of the counterpart differs from that of the clean image, or, where each "
+        "class has a probability by itself, that class crosses 0.5; the same for all ranks of an "
+        "image.",
         "bool",
     ),
     _measured(

@@ -51,11 +51,6 @@ class Case:
     second: Float[Tensor, "k h w"] | None = None
     annotation: Annotation | None = None
 
-    @property
-    def probabilities(self) -> Float64[Tensor, " classes"]:
-        """Of every class."""
-        return self.logits.softmax(dim=0)
-
     def seed(self, purpose: str, draw: int = 0) -> int:
         """A seed for one purpose on this image; the first draw has the purpose's own."""
         return seed(self.root, self.item, purpose, draw)

@@ -12,7 +12,7 @@ from torch import Tensor
 from xai_sweep.config.building import build
 from xai_sweep.core.errors import InputError
 from xai_sweep.explainers import LRP, Fittable
-from xai_sweep.explainers.base import Explainer
+from xai_sweep.explainers.base import Explainer, check_needs
 from xai_sweep.explainers.relevance.engine import Propagation
 from xai_sweep.models import grey_images, load
 from xai_sweep.study.fitting import from_file
@@ -74,6 +74,7 @@ def preflight(cfg: DictConfig) -> Preflight:
     operations: tuple[Operation, ...] = ()
     memory = None
     try:
+        check_needs(explainer, classifier)
         if isinstance(explainer, LRP):
             # All operations without a rule are listed; a run would stop at the first.
             forgiving = replace(explainer, unsupported="gradient")
@@ -81,6 +82,8 @@ def preflight(cfg: DictConfig) -> Preflight:
         findings = dict(explainer.prepare(classifier, images))
         if isinstance(explainer, LRP):
             memory = _kept(explainer.propagation(classifier, images), images)
+        assert classifier.examined is not None  # by `load`
+        findings["output"] = classifier.examined.output
         targets = min(cfg.ranks, classifier.module(images).shape[1])
         cost = _forwards(Subject(classifier, explainer), images, targets)
     except InputError as error:

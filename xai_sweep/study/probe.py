@@ -122,7 +122,7 @@ class Probe(pl.LightningModule):
         """Predict and explain clean images: their K best classes, and the reference heatmaps."""
         items = [item for item, _, _ in images]
         pixels = torch.stack([image for _, image, _ in images])
-        logits = self.subject.logits(pixels)
+        logits = self.subject.logits(pixels, self._seeds(items, "network"))
         targets = self.subject.best(logits, self.ranks)
         reference = self.subject.explain(pixels, targets, self._seeds(items, "explainer"))
         second: Sequence[Float[Tensor, "k h w"] | None] = [None] * len(items)

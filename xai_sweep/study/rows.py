@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float, Num, Shaped
+from jaxtyping import Bool, Float, Float64, Int64, Num, Shaped
 from torch import Tensor
 
 from xai_sweep.data import ImageFile
@@ -52,9 +52,11 @@ def _measured(view: View, metrics: Mapping[str, Metric]) -> dict[str, Num[Tensor
 
 def _predicted(view: View, ranks: int) -> dict[str, Shaped[Tensor, "b k"]]:
     """What the model said of both images, and how far image and logits moved."""
-    targets, probabilities = view.reference_targets, view.logits.softmax(dim=1)
+    targets, classifier = view.reference_targets, view.subject.classifier
+    clean = classifier.probabilities(view.reference_logits)
+    probabilities = classifier.probabilities(view.logits)
     classes = view.subject.best(view.logits, ranks)
-    space = view.subject.classifier.normalisation
+    space = classifier.normalisation
     pixels = space.to_pixels(view.counterpart.images) - space.to_pixels(view.images)
     together = {
         "image_distance": energy(pixels).sum(dim=1).sqrt(),
@@ -64,15 +66,29 @@ def _predicted(view: View, ranks: int) -> dict[str, Shaped[Tensor, "b k"]]:
     heatmaps, reference = view.explained.heatmaps, view.reference
     return {
         "class_ref": targets,
-        "prob_ref": view.reference_logits.softmax(dim=1).gather(1, targets),
+        "prob_ref": clean.gather(1, targets),
         "class_new": classes,
         "prob_new": probabilities.gather(1, classes),
         "prob_ref_new": probabilities.gather(1, targets),
         "class_explained": view.targets,
-        "flipped": (classes[:, :1] != targets[:, :1]).expand_as(targets),
+        "flipped": _flipped(view, clean, probabilities, classes).expand_as(targets),
         **{name: values[:, None].expand_as(targets) for name, values in together.items()},
         "finite": largest(heatmaps).isfinite() & largest(reference).isfinite(),
     }
+
+
+def _flipped(
+    view: View,
+    clean: Float64[Tensor, "b classes"],
+    probabilities: Float64[Tensor, "b classes"],
+    classes: Int64[Tensor, "b k"],
+) -> Bool[Tensor, "b 1"]:
+    """Whether another class is first, or the first one is there in one of the images only."""
+    best = view.reference_targets[:, :1]
+    moved = classes[:, :1] != best
+    if view.subject.classifier.link == "sigmoid":
+        moved |= (clean.gather(1, best) >= 0.5) != (probabilities.gather(1, best) >= 0.5)
+    return moved
 
 
 def rows(view: View, found: Mapping[str, Shaped[Tensor, "b k"]]) -> list[list[dict[str, Any]]]:

@@ -52,7 +52,7 @@ class Views:
             self._bound[transform] = transform.bind(self.subject)
         counterpart = self._bound[transform](cases, magnitudes, draw)
         subject = counterpart.subject or self.subject
-        logits = subject.logits(counterpart.images)
+        logits = subject.logits(counterpart.images, seeds(cases, "network"))
         targets = torch.stack([case.targets for case in cases])
         if counterpart.targets is not None:
             if self.question.target != "class":

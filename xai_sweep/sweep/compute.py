@@ -17,6 +17,7 @@ from xai_sweep.config.building import build
 from xai_sweep.data import ImageFile
 from xai_sweep.data.loader import ImageModule
 from xai_sweep.explainers import Explainer, Fittable
+from xai_sweep.explainers.base import check_needs
 from xai_sweep.models import Classifier, grey_images, load
 from xai_sweep.store.manifest import manifest
 from xai_sweep.store.sharing.lease import Lease, LeaseLostError
@@ -239,7 +240,12 @@ def _checked(explainer: Explainer, classifier: Classifier) -> dict[str, Any]:
     Raises:
         InputError: the network cannot be explained; names the layer.
     """
+    check_needs(explainer, classifier)
     findings = dict(explainer.prepare(classifier, grey_images(classifier)))
+    if classifier.examined is not None:
+        findings["output"] = classifier.examined.output
+        if classifier.examined.output != "logits":
+            print(f"note: the network gives {classifier.examined.output}", file=sys.stderr)
     for operation in findings.get("unsupported", []):
         print(f"warning: {operation}: passed as input times gradient", file=sys.stderr)
     return findings

@@ -1,15 +1,13 @@
 """Any attribution method of captum, as an explainer."""
 
 import inspect
-import random
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
 import captum.attr
-import numpy as np
 import torch
 from annotated_types import Ge
 from captum.attr import Attribution
@@ -18,8 +16,9 @@ from torch import Tensor, fx
 from typing_extensions import override
 
 from xai_sweep.core.errors import InputError, unknown_key
+from xai_sweep.core.seeds import seeded_globally
 from xai_sweep.explainers.adapters.modular import modular
-from xai_sweep.explainers.base import Explained, Explainer
+from xai_sweep.explainers.base import Explained, Explainer, Needs
 from xai_sweep.explainers.perturbation.superpixels import SuperpixelFinder, options_for
 from xai_sweep.graphs.capture import capture
 from xai_sweep.models.classifier import Classifier, check_targets
@@ -74,6 +73,7 @@ class Captum(Explainer):
     num_superpixels: Annotated[int, Ge(2)] = 50
     _find: SuperpixelFinder = field(init=False, repr=False, compare=False)
 
+    needs: ClassVar[Needs] = "graph"
     source: ClassVar[str] = "Kokhlikyan et al. 2020, arXiv:2009.07896"
 
     def __post_init__(self) -> None:
@@ -136,12 +136,13 @@ class Captum(Explainer):
             is_random = self.method in _RANDOM
             together = len(pixels) if masks is None and not is_random else 1
             numbers = torch.zeros_like(at[:, 0]) if seeds is None else seeds
+            seeded = seeded_globally if is_random else nullcontext
             found = []
             for first in range(0, len(pixels), together):
                 chosen = slice(first, first + together)
                 own = {} if masks is None else {"feature_mask": masks[chosen]}
                 for rank in range(at.shape[1]):
-                    with _seeded(int(numbers[first])) if is_random else _quiet():
+                    with _quiet(), seeded(int(numbers[first])):
                         found.append(self._one(method, pixels[chosen], at[chosen, rank], own))
         maps = torch.cat(found).sum(dim=1)
         by_target = maps.view(-1, at.shape[1], together, *maps.shape[1:]).transpose(1, 2)
@@ -184,18 +185,3 @@ def _quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Setting .*hooks")
         yield
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """The global generators, the only ones that captum uses, set to a seed and then restored."""
-    numpys, pythons = np.random.get_state(), random.getstate()
-    with _quiet(), torch.random.fork_rng():
-        torch.manual_seed(seed)
-        np.random.seed([seed % 2**32, seed >> 32])
-        random.seed(seed)
-        try:
-            yield
-        finally:
-            np.random.set_state(numpys)
-            random.setstate(pythons)

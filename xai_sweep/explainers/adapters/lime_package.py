@@ -18,7 +18,7 @@ from typing_extensions import override
 from xai_sweep.core.errors import InputError
 from xai_sweep.core.parameters import EXECUTION_ONLY
 from xai_sweep.core.seeds import derive
-from xai_sweep.explainers.base import Explained, Explainer
+from xai_sweep.explainers.base import Explained, Explainer, Needs
 from xai_sweep.explainers.perturbation.superpixels import (
     Segmentation,
     SuperpixelFinder,
@@ -50,6 +50,7 @@ class LimePackage(Explainer):
     _find: SuperpixelFinder = field(init=False, repr=False, compare=False)
 
     is_deterministic: ClassVar[bool] = False
+    needs: ClassVar[Needs] = "answers"
     source: ClassVar[str] = "Ribeiro et al. 2016, by the package lime"
 
     def __post_init__(self) -> None:
@@ -86,7 +87,7 @@ class LimePackage(Explainer):
             batch = batch[:, : images.shape[1]]  # the package requires three channels
             logits: Tensor = classifier.module(classifier.normalisation.to_normalised(batch))
             check_targets(targets, logits.shape[1])
-            return logits.double().softmax(dim=1).cpu().numpy()
+            return classifier.probabilities(logits).cpu().numpy()
 
         heatmaps = torch.zeros(*targets.shape, *images.shape[2:], dtype=torch.float64)
         with torch.no_grad(), evaluating(classifier.module), _without_bar():

@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +12,7 @@ from torch import Tensor, fx
 from typing_extensions import override
 
 from xai_sweep.core.errors import InputError
-from xai_sweep.explainers.base import Explained, Explainer, target_gradients
+from xai_sweep.explainers.base import Explained, Explainer, Needs, target_gradients
 from xai_sweep.graphs.capture import Captured, capture
 from xai_sweep.graphs.folded import folded_at
 from xai_sweep.graphs.maps import LayerName, Map, find_map
@@ -63,6 +63,8 @@ class GradientActivations(Explainer):
     """
 
     layer: LayerName = None
+
+    needs: ClassVar[Needs] = "graph"
 
     @abstractmethod
     def combined(

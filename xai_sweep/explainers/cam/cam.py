@@ -10,7 +10,7 @@ from torch import Tensor, fx
 from typing_extensions import override
 
 from xai_sweep.core.errors import InputError
-from xai_sweep.explainers.base import Explained, Explainer
+from xai_sweep.explainers.base import Explained, Explainer, Needs
 from xai_sweep.explainers.cam.activations import enlarged, from_activation
 from xai_sweep.graphs.capture import Captured, capture
 from xai_sweep.graphs.layout import Layout
@@ -48,6 +48,7 @@ class Cam(Explainer):
     Source: Zhou et al. 2016, "Learning deep features for discriminative localization", equation 2.
     """
 
+    needs: ClassVar[Needs] = "graph"
     source: ClassVar[str] = "Zhou et al. 2016, arXiv:1512.04150"
 
     @override

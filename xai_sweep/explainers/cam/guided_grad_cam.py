@@ -8,7 +8,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from typing_extensions import override
 
-from xai_sweep.explainers.base import Explained, Explainer
+from xai_sweep.explainers.base import Explained, Explainer, Needs
 from xai_sweep.explainers.cam.grad_cam import GradCam
 from xai_sweep.explainers.gradient.guided_backprop import GuidedBackprop
 from xai_sweep.graphs.maps import LayerName
@@ -28,6 +28,7 @@ class GuidedGradCam(Explainer):
 
     layer: LayerName = None
 
+    needs: ClassVar[Needs] = "graph"
     source: ClassVar[str] = "Selvaraju et al. 2017, arXiv:1610.02391"
 
     @override

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from typing_extensions import override
 
-from xai_sweep.explainers.base import Explained, Explainer
+from xai_sweep.explainers.base import Explained, Explainer, Needs
 from xai_sweep.models.classifier import Classifier, Normalisation
 
 
@@ -16,6 +16,7 @@ class Control(Explainer):
 
     is_class_sensitive: ClassVar[bool] = False
     is_control: ClassVar[bool] = True
+    needs: ClassVar[Needs] = "answers"
     source: ClassVar[str] = "Adebayo et al. 2018, arXiv:1810.03292"
 
     @abstractmethod

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, fx
 from typing_extensions import override
 
-from xai_sweep.explainers.base import Explained, Explainer, differentiable, target_gradients
+from xai_sweep.explainers.base import Explained, Explainer, Needs, differentiable, target_gradients
 from xai_sweep.graphs.capture import capture
 from xai_sweep.graphs.folded import folded
 from xai_sweep.models.classifier import Classifier
@@ -53,6 +53,8 @@ class RectifiedGradient(Explainer):
     Works on the captured graph, so functional, in-place and re-used ReLUs count, and ReLU6 too.
     Smooth activations such as SiLU keep their gradient, since the methods do not define another.
     """
+
+    needs: ClassVar[Needs] = "graph"
 
     @staticmethod
     @abstractmethod

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from typing_extensions import override
 
-from xai_sweep.explainers.base import Explained, Explainer
+from xai_sweep.explainers.base import Explained, Explainer, Needs
 from xai_sweep.explainers.baselines import Baseline, baseline_like
 from xai_sweep.explainers.perturbation.perturbed import perturbed_scores
 from xai_sweep.explainers.perturbation.superpixels import (
@@ -40,6 +40,7 @@ class FeatureAblation(Explainer):
     baseline: Baseline = "mean"
     _find: SuperpixelFinder = field(init=False, repr=False, compare=False)
 
+    needs: ClassVar[Needs] = "answers"
     source: ClassVar[str] = "Kokhlikyan et al. 2020, arXiv:2009.07896"
 
     def __post_init__(self) -> None:

@@ -13,7 +13,7 @@ from typing_extensions import override
 from xai_sweep.core.columns import Column
 from xai_sweep.core.errors import InputError
 from xai_sweep.core.seeds import RandomStreams, streams_for
-from xai_sweep.explainers.base import Explained, Explainer
+from xai_sweep.explainers.base import Explained, Explainer, Needs
 from xai_sweep.explainers.baselines import (
     BASELINE_FACTS,
     Baseline,
@@ -57,6 +57,7 @@ class KernelShap(Explainer):
     is_deterministic: ClassVar[bool] = False
     conserves: ClassVar[bool] = True
     facts: ClassVar[tuple[Column, ...]] = BASELINE_FACTS
+    needs: ClassVar[Needs] = "answers"
     source: ClassVar[str] = "Lundberg and Lee 2017, arXiv:1705.07874"
 
     def __post_init__(self) -> None:

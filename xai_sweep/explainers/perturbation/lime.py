@@ -13,7 +13,7 @@ from typing_extensions import override
 from xai_sweep.core.columns import Column
 from xai_sweep.core.errors import ImageError
 from xai_sweep.core.seeds import derive
-from xai_sweep.explainers.base import Explained, Explainer
+from xai_sweep.explainers.base import Explained, Explainer, Needs
 from xai_sweep.explainers.perturbation.superpixels import SuperpixelFinder, with_outside
 from xai_sweep.explainers.perturbation.surrogates import (
     FACTS,
@@ -45,6 +45,7 @@ class Lime(LimeParameters, Explainer):
 
     is_deterministic: ClassVar[bool] = False
     facts: ClassVar[tuple[Column, ...]] = FACTS
+    needs: ClassVar[Needs] = "answers"
     source: ClassVar[str] = "Ribeiro et al. 2016, arXiv:1602.04938"
 
     def __post_init__(self) -> None:

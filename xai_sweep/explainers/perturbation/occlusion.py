@@ -12,7 +12,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from xai_sweep.core.errors import InputError
-from xai_sweep.explainers.base import Explained, Explainer
+from xai_sweep.explainers.base import Explained, Explainer, Needs
 from xai_sweep.explainers.baselines import Baseline, baseline_like
 from xai_sweep.explainers.perturbation.perturbed import perturbed_scores
 from xai_sweep.models.classifier import Classifier
@@ -38,6 +38,7 @@ class Occlusion(Explainer):
     stride: Annotated[int, Ge(1)] = 16
     baseline: Baseline = "mean"
 
+    needs: ClassVar[Needs] = "answers"
     source: ClassVar[str] = "Zeiler and Fergus 2014, arXiv:1311.2901"
 
     def __post_init__(self) -> None:

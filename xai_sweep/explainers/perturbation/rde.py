@@ -182,8 +182,9 @@ class Distortion:
         # Convolutions take another path for a batch of one, and differ in the last digit.
         together = images if len(images) > 1 else images.repeat(2, 1, 1, 1)
         logits: Tensor = self.classifier.module(together)[: len(images)]
-        is_logit = self.explainer.output == "logit"
-        return target_scores(logits if is_logit else logits.softmax(dim=1), targets)
+        if self.explainer.output == "probability":
+            logits = self.classifier.probabilities(logits).to(logits)
+        return target_scores(logits, targets)
 
     def _noise(self) -> Float[Tensor, "b c h w"]:
         shape = tuple(self.images.shape[1:])

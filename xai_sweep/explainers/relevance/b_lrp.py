@@ -14,7 +14,7 @@ from typing_extensions import override
 from xai_sweep.core.errors import InputError
 from xai_sweep.core.hashing import file_sha256
 from xai_sweep.core.seeds import streams_for
-from xai_sweep.explainers.base import Explained, Explainer
+from xai_sweep.explainers.base import Explained, Explainer, Needs
 from xai_sweep.explainers.memory import Memory
 from xai_sweep.explainers.relevance.engine import (
     DEFAULT_RULES,
@@ -76,6 +76,7 @@ class BLRP(Explainer):
     _memory: Memory = field(default_factory=Memory, init=False, repr=False, compare=False)
 
     is_deterministic: ClassVar[bool] = False
+    needs: ClassVar[Needs] = "graph"
     source: ClassVar[str] = "Bykov et al. 2020, arXiv:2006.09000"
 
     def __post_init__(self) -> None:

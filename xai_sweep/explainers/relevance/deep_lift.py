@@ -13,6 +13,7 @@ from xai_sweep.core.errors import InputError
 from xai_sweep.explainers.base import (
     Explained,
     Explainer,
+    Needs,
     differentiable,
     target_gradients,
     target_scores,
@@ -56,6 +57,7 @@ class DeepLift(Explainer):
 
     conserves: ClassVar[bool] = True
     facts: ClassVar[tuple[Column, ...]] = BASELINE_FACTS
+    needs: ClassVar[Needs] = "graph"
     source: ClassVar[str] = "Shrikumar et al. 2017, arXiv:1704.02685"
 
     @override

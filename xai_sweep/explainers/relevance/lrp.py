@@ -15,7 +15,7 @@ from typing_extensions import override
 from xai_sweep.core.columns import Column
 from xai_sweep.core.errors import InputError
 from xai_sweep.core.parameters import EXECUTION_ONLY
-from xai_sweep.explainers.base import RELEVANCE_RATIO, Explained, Explainer
+from xai_sweep.explainers.base import RELEVANCE_RATIO, Explained, Explainer, Needs
 from xai_sweep.explainers.memory import Memory
 from xai_sweep.explainers.relevance.accounts import check_accounts
 from xai_sweep.explainers.relevance.engine import (
@@ -89,6 +89,7 @@ class LRP(Explainer):
 
     conserves: ClassVar[bool] = True
     facts: ClassVar[tuple[Column, ...]] = (RELEVANCE_RATIO, BIAS_SHARE, STABILIZER_SHARE)
+    needs: ClassVar[Needs] = "graph"
     source: ClassVar[str] = "Bach et al. 2015, doi:10.1371/journal.pone.0130140"
 
     def __post_init__(self) -> None:

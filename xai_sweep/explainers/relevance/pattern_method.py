@@ -13,7 +13,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from xai_sweep.core.errors import InputError
-from xai_sweep.explainers.base import Explained
+from xai_sweep.explainers.base import Explained, Needs
 from xai_sweep.explainers.fittable import Fittable
 from xai_sweep.explainers.memory import Memory
 from xai_sweep.explainers.relevance.engine import Plan, Propagation
@@ -61,6 +61,7 @@ class PatternMethod(Fittable):
     fit_limit: Annotated[int, Ge(1)] | None = None
     _memory: Memory = field(default_factory=Memory, init=False, repr=False, compare=False)
 
+    needs: ClassVar[Needs] = "graph"
     source: ClassVar[str] = "Kindermans et al. 2018, arXiv:1705.05598"
 
     def __post_init__(self) -> None:

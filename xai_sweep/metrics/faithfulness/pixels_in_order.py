@@ -31,7 +31,8 @@ class PixelsInOrder(Metric):
     A pixel is one place of the frame with all of its channels, so there are N = H W of them. After
     step i of n, the ``round(i N / n)`` most relevant pixels have changed. The curve begins before
     the first step and ends when every pixel has changed; its area is that of the trapezoids over
-    the fraction of changed pixels, from 0 to 1. The probability is the softmax output.
+    the fraction of changed pixels, from 0 to 1. The probability is that of
+    `Classifier.probabilities`.
 
     Pixels of equal relevance change in a random order, which derives from the seed and the image
     and is the same for every heatmap of the image. Every pixel of the frame takes part, also those
@@ -82,8 +83,12 @@ class PixelsInOrder(Metric):
         position = positions(heatmap, view.cases[case].seed("order of equal pixels"))
         fractions = torch.arange(self.steps + 1, dtype=torch.float64, device=heatmap.device)
         changed = (fractions * (heatmap.numel() / self.steps)).round()
+        seed = torch.tensor([view.cases[case].seed("network")])
         found = [
-            view.subject.predict(torch.where(position < some[:, None, None, None], last, first))
+            view.subject.predict(
+                torch.where(position < some[:, None, None, None], last, first),
+                seed.expand(len(some)),
+            )
             for some in torch.split(changed, AT_ONCE)
         ]
         probability = torch.cat(found)[:, target]

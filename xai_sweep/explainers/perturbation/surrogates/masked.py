@@ -74,8 +74,10 @@ class MaskedPredictions:
         """
         count = masks.shape[1]
         samples = masks.flatten(0, 1)
+        last = images.contiguous(memory_format=torch.channels_last)
+        network = quickest(self.classifier, last, self.precision)
         layout, order = torch.contiguous_format, (0, 1, 2, 3)
-        if images.dtype != torch.float64:
+        if network is not self.classifier.module:  # which may depend on the usual order in memory
             layout, order = torch.channels_last, (0, 2, 3, 1)
         # One label per value of an image, in the order of memory: the mask then has the layout of
         # the images, which is twice as fast as expanding it over the channels.
@@ -88,7 +90,6 @@ class MaskedPredictions:
         buffer = buffer.contiguous(memory_format=layout)
         found: list[Tensor] = []
         with torch.no_grad(), evaluating(self.classifier.module), self._casting(images):
-            network = quickest(self.classifier, images, self.precision)
             for start in range(0, len(samples), size):
                 # The last batch overlaps the one before it: only batches of one size compute alike.
                 start = min(start, len(samples) - size)
@@ -100,7 +101,7 @@ class MaskedPredictions:
                 torch.where(visible, images[rows], painted[rows], out=buffer)
                 logits: Tensor = network(buffer)
                 check_targets(targets, logits.shape[1])
-                probabilities = logits.double().softmax(dim=1).gather(1, targets[of])
+                probabilities = self.classifier.probabilities(logits).gather(1, targets[of])
                 found.append(probabilities[-(len(samples) - len(found) * size) :])
         return torch.cat(found).view(len(images), count, -1)
 
