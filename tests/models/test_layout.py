@@ -1,10 +1,11 @@
 """The faster order in memory, where it changes nothing."""
 
+from itertools import product
 from pathlib import Path
 
 import pytest
 import torch
-from networks import Plain, Strides, Views, Volumes
+from networks import Plain, Strides, StridesByItself, Views, Volumes
 from torch import nn
 
 from xai_sweep.explainers import LRP, GradCam, GuidedBackprop, IntegratedGradients, Lime
@@ -43,17 +44,18 @@ def test_the_format_is_chosen_by_what_it_does(
         torch.testing.assert_close(classifier.module(images), source.load().module(images))
 
 
-@pytest.mark.parametrize("make", [Views, Strides])
+FROM_THE_GRAPH = [GradCam(), GuidedBackprop()]
+ANY = [IntegratedGradients(steps=4), LIME]
+
+
 @pytest.mark.parametrize(
-    "explainer",
+    ("make", "explainer"),
     [
-        LRP(),
-        GradCam(),
-        GuidedBackprop(),
-        IntegratedGradients(steps=4),
-        LIME,
+        *product([Views], [LRP(), *FROM_THE_GRAPH, *ANY]),
+        *product([Strides], [*FROM_THE_GRAPH, *ANY]),
+        *product([StridesByItself], ANY),
     ],
-    ids=lambda each: type(each).__name__,
+    ids=lambda each: each.__name__ if isinstance(each, type) else type(each).__name__,
 )
 def test_every_kind_of_method_explains_them(
     tmp_path: Path, make: type[nn.Module], explainer: Explainer

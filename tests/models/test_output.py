@@ -204,7 +204,7 @@ def test_paths_are_those_of_the_network() -> None:
         for layer in ("first", None)
     )
     assert by_path.shape == by_default.shape
-    with pytest.raises(InputError, match="the last modules of this network are first, last"):
+    with pytest.raises(InputError, match="name a module with a map, such as first"):
         GradCam(layer="network.first").explain(classifier, images, targets)
 
 

@@ -95,7 +95,8 @@ class Logits(nn.Module):
     def _outputs(self, images: Float[Tensor, "b c h w"]) -> Tensor:
         if self.head.form != "before":
             return picked(self.network(images), self.head.key)
-        with Ends() as ends:
+        ends = Ends()
+        with ends:
             before = ends.before(picked(self.network(images), self.head.key))
         assert before is not None  # there was one when the network was examined
         return before[1]
@@ -186,7 +187,8 @@ def read(
     Raises:
         InputError: there are no outputs of a usable shape, or several.
     """
-    with Ends() as ends:
+    ends = Ends()
+    with ends:
         returned = network(images)
         path = found_key(returned, len(images)) if key is None else str(key)
         outputs = picked(returned, path)

@@ -74,8 +74,8 @@ class MaskedPredictions:
         """
         count = masks.shape[1]
         samples = masks.flatten(0, 1)
-        last = images.contiguous(memory_format=torch.channels_last)
-        network = quickest(self.classifier, last, self.precision)
+        photos = images.contiguous(memory_format=torch.channels_last)
+        network = quickest(self.classifier, photos, self.precision)
         layout, order = torch.contiguous_format, (0, 1, 2, 3)
         if network is not self.classifier.module:  # which may depend on the usual order in memory
             layout, order = torch.channels_last, (0, 2, 3, 1)
