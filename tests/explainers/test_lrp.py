@@ -132,3 +132,51 @@ def test_a_graph_with_other_logits_is_refused() -> None:
     classifier = Classifier(Exported().eval())
     with pytest.raises(InputError, match=r"^explainer=lrp: computes logits from the graph of Exp"):
         LRP().prepare(classifier, IMAGES.float())
+
+
+class Normalising(nn.Module):
+    """A network that normalises its images itself."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+        self.mean = nn.Buffer(torch.tensor([0.5, 0.4, 0.3]).view(1, 3, 1, 1))
+        self.std = nn.Buffer(torch.tensor([0.2, 0.3, -0.1]).view(1, 3, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.net((images - self.mean) / self.std)
+
+
+@pytest.mark.parametrize("first", ["z_box", "w_square", "flat"])
+def test_normalisation_in_the_network_is_normalisation_before_it(first: str) -> None:
+    net = network("plain").double()
+    inner = Normalising(net).double().eval()
+    pixels = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)).double()
+    rules = [
+        {"position": "first", "rule": first},
+        {"op": "conv", "rule": "gamma"},
+        {"rule": "zero"},
+    ]
+    raw = Classifier(inner, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    found = LRP(rules=rules).explain(raw, pixels, TARGETS)
+    mean, std = inner.mean.flatten().tolist(), inner.std.flatten().tolist()
+    # A negative scale makes white the smallest value, which no normalisation before a network does.
+    bounds = [Tensor([(end - m) / s for m, s in zip(mean, std, strict=True)]) for end in (0.0, 1.0)]
+    low, high = torch.minimum(*bounds), torch.maximum(*bounds)
+    before = Classifier(
+        net, mean=tuple((-low / (high - low)).tolist()), std=tuple((1 / (high - low)).tolist())
+    )
+    normalised = (pixels - inner.mean) / inner.std
+    expected = LRP(rules=rules).explain(before, normalised, TARGETS)
+    torch.testing.assert_close(found.heatmaps, expected.heatmaps, rtol=1e-5, atol=1e-8)
+    torch.testing.assert_close(found.facts, expected.facts, rtol=1e-5, atol=1e-8)
+
+
+def test_rules_that_count_values_see_the_mean_as_a_constant() -> None:
+    classifier = Classifier(Normalising(network("plain")).double().eval())
+    found = relevance(classifier, IMAGES, TARGETS, rules=[{"rule": "zero"}]).maps.sum(2)
+    pixels = IMAGES.clone().requires_grad_()
+    for rank in range(2):
+        logits = classifier.module(pixels).gather(1, TARGETS)
+        (gradient,) = torch.autograd.grad(logits[:, rank].sum(), pixels)
+        torch.testing.assert_close(found[:, rank], (IMAGES * gradient).sum(1))

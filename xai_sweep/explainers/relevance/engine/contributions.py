@@ -86,10 +86,10 @@ class Site:
     Attributes:
         layer: the layer.
         size: the shape of its input without the batch.
-        reads_pixels: its input is the image.
+        reads_pixels: its input is the image, or what the network's own normalisation makes of it.
         nonnegative: no input is below zero, whatever the image.
         rectified: a neuron below zero never has relevance, because a ReLU follows.
-        bounds: smallest and largest value of every channel of the image.
+        bounds: smallest and largest value of every channel of that input.
         by_image: a row of the input is an image; otherwise all rows belong to a single one.
     """
 

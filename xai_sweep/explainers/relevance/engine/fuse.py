@@ -1,6 +1,6 @@
 """A layer of the graph, with batchnorm, zero padding and activation fused into it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from xai_sweep.explainers.relevance.engine.flow import Flow
 from xai_sweep.explainers.relevance.engine.layers import Affine, Conv, Linear, Scale
 
 WEIGHTED = (known.CONV, known.CONV_PADDING, known.LINEAR)
+_OPS: Mapping[type[Affine], str] = {Conv: "conv", Linear: "linear", Scale: "batchnorm"}
 
 
 @dataclass(eq=False)
@@ -36,6 +37,11 @@ class Fused:
     activation: fx.Node | None = None
     batchnorm: str = ""
     members: set[fx.Node] = field(default_factory=set)
+
+    @property
+    def op(self) -> str:
+        """The layer's kind in a list of rules."""
+        return _OPS[type(self.layer)]
 
 
 def fused(flow: Flow, node: fx.Node, fuse_batchnorm: bool) -> Fused:

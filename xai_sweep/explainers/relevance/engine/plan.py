@@ -14,6 +14,11 @@ from xai_sweep.explainers.relevance.engine.contributions import Site
 from xai_sweep.explainers.relevance.engine.flow import Flow, size
 from xai_sweep.explainers.relevance.engine.fuse import WEIGHTED, Fused, fused
 from xai_sweep.explainers.relevance.engine.layers import Conv, Scale
+from xai_sweep.explainers.relevance.engine.pixels import (
+    bounds_of_pixels,
+    handed_on_nodes,
+    normalisation,
+)
 from xai_sweep.explainers.relevance.engine.rule import Rule
 from xai_sweep.explainers.relevance.engine.signs import rectifies
 from xai_sweep.explainers.relevance.engine.steps import Compute, Gradient, Layer, Step
@@ -82,6 +87,7 @@ class _Planner:
         self, flow: Flow, composite: Composite, bounds: tuple[Tensor, Tensor], fast: bool
     ) -> None:
         self.flow, self.composite, self.bounds, self.fast = flow, composite, bounds, fast
+        self.pixels = bounds_of_pixels(flow, bounds)
         self.layers = self._layers()
         # Counted in the whole network, so that a layer has the same rule wherever propagation ends.
         weighted = [n for n in flow.nodes if n.target in WEIGHTED and flow.whole.get(n)]
@@ -105,11 +111,14 @@ class _Planner:
 
     def steps(self) -> Iterator[Step]:
         weightless = WeightlessSteps(self.flow, self._rule)
+        handed_on = handed_on_nodes(self.flow, self.pixels, self.layers, self._rule_of)
         for node in self.flow.nodes:
             if node in self.by_end:
                 yield self._layer(self.by_end[node])
             elif node in self.fused or node.op != "call_function":
                 continue
+            elif node in handed_on:
+                yield normalisation(self.flow, node)
             elif self.flow.receivers.get(node):
                 yield weightless.step(node)
             elif node in self.flow.dependent and not self._is_replaced(node):
@@ -127,42 +136,43 @@ class _Planner:
         ]
         return bool(readers) and all(readers)
 
-    def _operation(self, op: str, node: fx.Node) -> Operation:
+    def _described(self, op: str, node: fx.Node) -> Operation:
         last = len(self.order) - 1
         number = self.order.get(node)
-        # What has no weights has the depth of the last layer before it.
-        self.passed = self.passed if number is None else number
         ends = {"first": 0, "last": last}
-        self.operations.append(
-            Operation(
-                op,
-                self.flow.paths.get(node, ""),
-                self.passed / max(1, last),
-                frozenset(name for name, end in ends.items() if number == end),
-            )
+        return Operation(
+            op,
+            self.flow.paths.get(node, ""),
+            # What has no weights has the depth of the last layer before it.
+            (self.passed if number is None else number) / max(1, last),
+            frozenset(name for name, end in ends.items() if number == end),
         )
-        return self.operations[-1]
 
     def _rule(self, op: str, node: fx.Node) -> Rule:
-        return self.composite.rule_for(self._operation(op, node))
+        self.passed = self.order.get(node, self.passed)
+        self.operations.append(self._described(op, node))
+        return self.composite.rule_for(self.operations[-1])
+
+    def _rule_of(self, layer: Fused) -> Rule:
+        if isinstance(layer.layer, Scale) and isinstance(self.composite.batchnorm, Rule):
+            return self.composite.batchnorm
+        return self.composite.rule_for(self._described(layer.op, layer.node))
 
     def _layer(self, layer: Fused) -> Step:
         is_norm = isinstance(layer.layer, Scale)
-        op = "batchnorm" if is_norm else "linear" if layer.node.target is known.LINEAR else "conv"
-        operation = self._operation(op, layer.node)
+        self.passed = self.order.get(layer.node, self.passed)
+        self.operations.append(self._described(layer.op, layer.node))
+        rule = self._rule_of(layer)
         batchnorm = "cannot be fused" if is_norm else layer.batchnorm
         if is_norm and isinstance(self.composite.batchnorm, Rule):
-            rule = self.composite.batchnorm
             batchnorm = rule.name
-        else:
-            rule = self.composite.rule_for(operation)
         end = layer.activation
         return Layer(
             node=layer.end,
             args=(layer.start,),
             inputs=(layer.start,),
-            op=op,
-            path=operation.path,
+            op=layer.op,
+            path=self.operations[-1].path,
             rule=str(rule),
             batchnorm=batchnorm,
             note=_also_fused(layer),
@@ -178,10 +188,10 @@ class _Planner:
         site = Site(
             layer.layer,
             size(layer.start),
-            reads_pixels=layer.start is self.flow.image,
+            reads_pixels=layer.start in self.pixels,
             nonnegative=layer.start in self.flow.nonnegative,
             rectified=end is not None and rectifies(end),
-            bounds=self.bounds,
+            bounds=self.pixels.get(layer.start, self.bounds),
             by_image=self.flow.by_image,
         )
         refusal = rule.refusal(site)

@@ -34,10 +34,12 @@ class Rule(Declared, ABC):
     Class attributes:
         name: as written in a list of rules.
         source: where it is defined.
+        is_for_pixels: it gives relevance to an input whatever that is, also to one of 0.
     """
 
     name: ClassVar[str]
     source: ClassVar[str]
+    is_for_pixels: ClassVar[bool] = False
     group: ClassVar[str] = "rule"
 
     @abstractmethod

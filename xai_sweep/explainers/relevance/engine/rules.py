@@ -191,6 +191,7 @@ class ZBox(Rule):
     stabilizer: NonNegative = 0.0
 
     name: ClassVar[str] = "z_box"
+    is_for_pixels: ClassVar[bool] = True
     source: ClassVar[str] = "Montavon et al. 2017, doi:10.1016/j.patcog.2016.11.008, section 4.1"
 
     @override
@@ -205,7 +206,9 @@ class ZBox(Rule):
 
     @override
     def refusal(self, site: Site) -> str | None:
-        return None if site.reads_pixels else "it is for the layer that reads the pixels"
+        if site.reads_pixels:
+            return None
+        return "it is for the layer that reads the pixels; give this one another rule"
 
 
 @dataclass(frozen=True)
@@ -221,6 +224,7 @@ class WSquare(Rule):
     bias: bool = False
 
     name: ClassVar[str] = "w_square"
+    is_for_pixels: ClassVar[bool] = True
     source: ClassVar[str] = "Montavon et al. 2017, doi:10.1016/j.patcog.2016.11.008, section 4.1"
 
     @override
@@ -245,6 +249,7 @@ class Flat(Rule):
     stabilizer: NonNegative = 0.0
 
     name: ClassVar[str] = "flat"
+    is_for_pixels: ClassVar[bool] = True
     source: ClassVar[str] = "Lapuschkin et al. 2019, doi:10.1038/s41467-019-08987-4, methods"
 
     @override
