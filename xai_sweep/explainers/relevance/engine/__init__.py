@@ -3,8 +3,8 @@
 Read in this order: `rules`, the equations, in terms of `contributions`; `forms` and `fast`, how
 they are computed; `messages` and `steps`, every operation forward and back; `entries` and
 `composite`, which rule applies where; `operations`, `signs`, `flow`, `fuse`, `pixels`,
-`weightless` and `plan`, from the graph to the steps; `propagate`, which runs them, and `compiled`, which runs them
-faster; `dropout`, which changes a plan for one draw of Monte-Carlo dropout.
+`weightless` and `plan`, from the graph to the steps; `propagate`, which runs them, and `compiled`,
+which runs them faster; `dropout`, which changes a plan for one draw of Monte-Carlo dropout.
 
 A rule of your own is a subclass of `Rule` whose ``redistribute`` is its equation. A list of rules
 may name it as soon as its module has been imported.
