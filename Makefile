@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-rows test-slurm test-chaos test-wandb test-networks lint type bench clean
+.PHONY: help setup run test test-rows test-slurm test-chaos test-wandb test-networks lint type bench docs-errors clean
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -57,6 +57,9 @@ bench: $(STAMP) ## measure; writes benchmarks/results/*.json
 	$(BIN)/python benchmarks/explainers.py
 	$(BIN)/python benchmarks/processes.py
 	$(BIN)/python benchmarks/scale.py
+
+docs-errors: $(STAMP) ## docs/errors.md, from the code
+	$(BIN)/python docs/make_errors.py
 
 clean: ## remove .venv and caches, keep results
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache

@@ -75,7 +75,9 @@ def _class(path: str, key: str) -> Any:
         return _imported(path)
     except Exception as error:  # whatever a module of the user does
         why = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        raise InputError(key, path, f"there is no such class ({why})") from error
+        raise InputError(
+            key, path, f"there is no such class ({why}); must be module.Class"
+        ) from error
 
 
 @cache

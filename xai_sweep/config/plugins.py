@@ -209,8 +209,8 @@ def _found(name: str) -> Plugin:
         importlib.invalidate_caches()
         spec = _spec(name)
     if spec is None:
-        allowed = "no such package is installed, and there is no such folder in"
-        raise InputError(KEY, name, f"{allowed} {Path.cwd()}")
+        allowed = f"no such package is installed, and there is no such folder in {Path.cwd()}"
+        raise InputError(KEY, name, f"{allowed}; install it, or run where it is")
     for place in spec.submodule_search_locations or ():
         conf = Path(place).absolute() / "conf"
         if next(_yaml(conf), None):
@@ -227,7 +227,7 @@ def _spec(name: str) -> Any:
     except ModuleNotFoundError:
         return None
     except Exception as error:  # whatever the parent of a nested package does
-        why = f"cannot be imported ({type(error).__name__}: {error})"
+        why = f"cannot be imported ({type(error).__name__}: {error}); must be importable"
         raise InputError(KEY, name, " ".join(why.split())) from error
 
 

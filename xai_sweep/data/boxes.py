@@ -44,18 +44,20 @@ def read_boxes(
     if image is None or len(sides) < len(SIDES):
         raise file.error(f"needs a column {IMAGE_IN_WORDS} and the columns {', '.join(SIDES)}")
     if not file.rows:
-        raise file.error("holds no boxes")
+        raise file.error("holds no boxes; must have a row per box")
     by_name = ImageNames(images)
     boxes: dict[str, list[Box]] = defaultdict(list)
     sizes: dict[str, tuple[int, int] | None] = {}
     for line, row in file.rows:
         if len(row) < len(file.columns):
-            raise file.error(f"line {line} has {len(row)} of {len(file.columns)} columns")
+            counted = f"{len(row)} of {len(file.columns)} columns"
+            raise file.error(f"line {line} has {counted}; it needs all")
         names, _ = by_name.named(row[image])
         if len(names) != 1:
             several = ", ".join(map(shown, sorted(names)[:5]))
             what = f"several images: {several}" if names else "none of the images"
-            raise file.error(f"line {line}: {shown(row[image])} is the name of {what}")
+            given = f"line {line}: {shown(row[image])}"
+            raise file.error(f"{given} is the name of {what}; it must be of one")
         (name,) = names
         box = _box(file, line, [row[side] for side in sides], "" if label is None else row[label])
         if chosen is None or name in chosen:

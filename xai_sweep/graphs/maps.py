@@ -251,7 +251,10 @@ class _Maps:
         names = [path for path in paths if path][-6:]
         if not names:
             return InputError(
-                _KEY, layer, f"{why}, and no other module has one that the graph can prove"
+                _KEY,
+                layer,
+                f"{why}, and no other module has one that the graph can prove; "
+                "choose a method without layers, such as explainer=lime",
             )
         return InputError(
             _KEY, layer, f"{why}; name a module with a map, such as {', '.join(reversed(names))}"

@@ -106,7 +106,9 @@ class CheckpointModel(ModelSource):
         except Exception as error:  # whatever the user's own code raises
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             raise InputError(
-                "model.arguments", dict(self.arguments), f"{self.architecture} raised {reason}"
+                "model.arguments",
+                dict(self.arguments),
+                f"{self.architecture} raised {reason}; must be arguments that it takes",
             ) from error
         if not isinstance(module, nn.Module):
             raise InputError(

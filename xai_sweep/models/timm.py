@@ -99,7 +99,9 @@ class TimmModel(ModelSource):
     def _pretrained(self, config: PretrainedCfg) -> nn.Module:
         if not config.has_weights:
             raise InputError(
-                "model.weights", "default", f"timm has no weights of {self.name}; random or a file"
+                "model.weights",
+                "default",
+                f"timm has no weights of {self.name}; random or a file",
             )
         url, own_file = _source(config)
         file = own_file if own_file.exists() else _cached(config)
@@ -118,7 +120,8 @@ class TimmModel(ModelSource):
             try:
                 return timm.create_model(self.name, in_chans=self.channels, **arguments)
             except (TypeError, NotImplementedError, AssertionError) as error:
-                allowed = f"timm cannot build {self.name} so ({' '.join(str(error).split())})"
+                why = " ".join(str(error).split())
+                allowed = f"timm cannot build {self.name} so ({why}); name another network"
                 raise InputError("model.channels", self.channels, allowed) from error
 
 

@@ -64,7 +64,7 @@ class Content:
         match value:
             case Tensor():
                 if name in self.tensors and not same(self.tensors[name], value):
-                    raise self.error(f"holds two tensors called {name}")
+                    raise self.error(f"holds two tensors called {name}; must hold one")
                 self.tensors[name] = value.detach()
                 self.holders[name] = holder
             case StandIn() if id(value) in self._seen:  # objects may hold each other
@@ -111,7 +111,7 @@ def content_of(path: Path, key: str) -> Content:
             if isinstance(whole, Mapping):
                 content.keys.extend(str(each) for each in whole)
     except OSError as error:
-        raise content.error(f"cannot be read: {error.strerror}") from error
+        raise content.error(f"cannot be read: {error.strerror}; must be a readable file") from error
     except RecursionError as error:
         raise content.error("is nested too deeply; must be a state dict") from error
     return content
@@ -139,7 +139,8 @@ def weight_files(path: Path, key: str) -> list[Path]:
         ) from error
     for part in files:
         if not part.is_file():
-            raise InputError(key, path, f"{file.name} lists {part.name}, which is not beside it")
+            allowed = f"{file.name} lists {part.name}, which is not beside it: put it there"
+            raise InputError(key, path, allowed)
     return files
 
 
@@ -190,7 +191,8 @@ def _whole(file: Path, content: Content) -> Any:
 def _why_not(file: Path, error: Exception) -> str:
     """Why torch could not read a file, and what to do."""
     if "is blocked" in str(error):
-        return "names functions of the operating system, as files with harmful code do"
+        what = "names functions of the operating system, as files with harmful code do"
+        return f"{what}; use another file"
     if isinstance(error, RuntimeError | EOFError):
         return DAMAGED
     try:

@@ -31,7 +31,8 @@ def file_identity(path: str, key: str = "model.weights") -> dict[str, str]:
     try:
         hashes = [file_sha256(file) for file in weight_files(existing(path, key), key)]
     except OSError as error:
-        raise InputError(key, path, f"cannot be read: {error.strerror}") from error
+        allowed = f"cannot be read: {error.strerror}; must be a readable file"
+        raise InputError(key, path, allowed) from error
     if len(hashes) > 1:
         hashes = [hashlib.sha256("".join(hashes).encode()).hexdigest()]
     return {"weights": f"sha256:{hashes[0]}"}

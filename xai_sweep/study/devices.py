@@ -46,7 +46,7 @@ def chosen(trainer: DictConfig, device: str) -> list[int]:
         allowed = "must be auto, a whole number of at least 1, or a list of GPUs"
         raise InputError("trainer.devices", given, allowed)
     if device == "cuda" and not set(devices) <= set(range(count)):
-        allowed = f"this machine has {count} GPUs, numbered from 0"
+        allowed = f"this machine has {count} GPUs, numbered from 0; name some of them"
         raise InputError("trainer.devices", given, allowed)
     if trainer.get("strategy", "auto") != "auto":
         allowed = "must be auto; trainer.devices=N shares a job's images between N processes"

@@ -78,7 +78,9 @@ def check_slurm(partition: str | None, jobs: int, tasks: int = 1) -> None:
         known = sorted(set(_answer("sinfo", "--all", "--noheader", "--format=%R").split()))
         config = _answer("scontrol", "show", "config")
     except RuntimeError as error:
-        raise InputError(launcher, "slurm", f"SLURM does not answer ({error})") from None
+        raise InputError(
+            launcher, "slurm", f"SLURM does not answer ({error}); run it again when it does"
+        ) from None
     for name in partition.split(",") if partition else ():
         if name not in known:
             allowed = f"no such partition; there are {', '.join(known)}"
@@ -167,7 +169,11 @@ def run_on_slurm(
     except (FailedJobError, FailedSubmissionError) as error:
         reasons = [line for line in str(error).splitlines() if "error:" in line]
         why = "; ".join(line.partition("error:")[2].strip() for line in reasons) or str(error)
-        raise InputError("hydra/launcher", "slurm", f"sbatch refuses the jobs: {why}") from None
+        raise InputError(
+            "hydra/launcher",
+            "slurm",
+            f"sbatch refuses the jobs: {why}; change what it names in hydra.launcher",
+        ) from None
     array = jobs[0].job_id.partition("_")[0]
     where = Path(jobs[0].paths.folder).parent
     print(f"submitted {len(jobs)} jobs as {array}; their logs are in {where}", file=sys.stderr)

@@ -125,7 +125,8 @@ class Publisher:
 def _refuse_if_all_failed(rows: pd.DataFrame, data: str) -> None:
     if rows["error"].notna().all():
         first = rows.iloc[0]
-        raise InputError("data", data, f"every image failed: {first['error']} ({first.image_id})")
+        why = f"every image failed: {first['error']} ({first.image_id})"
+        raise InputError("data", data, f"{why}; the rows say why, image by image")
 
 
 def _without_any_number(rows: pd.DataFrame, metrics: Mapping[str, Metric]) -> str:

@@ -82,7 +82,8 @@ class Folder(ImageSet):
         paths, left_out = _images(root)
         if not paths:
             found = f"; found {left_out}" if left_out else ""
-            raise InputError("data.root", self.root, f"no image in this folder or below it{found}")
+            allowed = f"no image in this folder or below it{found}; name another"
+            raise InputError("data.root", self.root, allowed)
         if left_out:
             log.warning("data.root=%s: left out %s", self.root, left_out)
         chosen = sorted(paths)[: self.limit]

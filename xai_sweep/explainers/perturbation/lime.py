@@ -162,7 +162,9 @@ class Lime(LimeParameters, Explainer):
             len(images), int(labels.amax()) + 1, dtype=torch.bool, device=images.device
         ).scatter_(1, labels.flatten(1), True)
         if self.hide == "mean" and (images == images[..., :1, :1]).flatten(1).all(dim=1).any():
-            raise ImageError("an image of one colour: hiding its superpixels changes nothing")
+            raise ImageError(
+                "an image of one colour: hiding its superpixels changes nothing; leave it out"
+            )
         if (present.sum(dim=1) < 2).any():
             raise ImageError(
                 f"explainer.segmentation={self.segmentation}: found a single superpixel, and LIME "

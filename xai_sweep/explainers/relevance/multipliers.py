@@ -112,7 +112,8 @@ class Multipliers(fx.Interpreter):
             return value
         if _overwrites(n):
             where = f"{self.paths.get(n) or 'the network itself'} ({n.target})"
-            allowed = f"cannot pass {where}: it overwrites its input"
+            why = f"cannot pass {where}: it overwrites its input"
+            allowed = f"{why}; integrated_gradients explains it"
             raise InputError("explainer", "deep_lift", allowed)
         inputs = [each for each in n.all_input_nodes if _is_differentiable(self.env[each])]
         if n.target is operator.getitem and inputs[0] in self.whole:

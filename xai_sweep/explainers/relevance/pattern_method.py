@@ -195,7 +195,7 @@ class PatternMethod(Fittable):
         """The patterns, which must be those of this network and this estimator."""
         patterns = self._fitted()
         if patterns.weights != weights_hash(classifier.module):
-            allowed = "were fitted to a network with other weights"
+            allowed = "were fitted to a network with other weights; null fits them to this one"
             raise InputError(_KEY, f"{len(patterns.tensors)} layers", allowed)
         if patterns.estimator != self.estimator:
             allowed = f"must be {patterns.estimator}, as for the patterns that were fitted"

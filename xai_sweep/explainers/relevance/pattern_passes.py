@@ -132,7 +132,11 @@ def through(plan: Plan, weights: Mapping[str, Tensor]) -> Propagation:
     own = {name: layer.site.layer.weight for name, layer in layers(plan).items()}
     shapes = {name: tensor.shape for name, tensor in weights.items()}
     if shapes != {name: weight.shape for name, weight in own.items()}:
-        raise InputError("explainer.patterns", f"{len(weights)} layers", "are of another network")
+        raise InputError(
+            "explainer.patterns",
+            f"{len(weights)} layers",
+            "are of another network; null fits them to this one",
+        )
     rules = {
         name: _Replaced(weight=tensor.to(own[name]).contiguous(memory_format=layout(own[name])))
         for name, tensor in weights.items()

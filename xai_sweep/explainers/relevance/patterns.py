@@ -79,7 +79,8 @@ class Patterns:
             facts = _metadata(content)
         except (SafetensorError, ValueError) as error:
             reason = " ".join(str(error).split())
-            raise InputError("explainer.patterns", name, f"cannot be read: {reason}") from error
+            allowed = f"cannot be read: {reason}; must be a file that a fit wrote"
+            raise InputError("explainer.patterns", name, allowed) from error
         if facts.get("format") != _FORMAT:
             raise InputError("explainer.patterns", name, "must be a file of fitted patterns")
         growth = json.loads(facts["growth"])

@@ -76,7 +76,8 @@ def with_masks(plan: Plan, masks: Mapping[int, Float[Tensor, "b ..."]]) -> Plan:
     """
     if not plan.flow.by_image:
         allowed = (
-            "cannot drop neurons of this network, whose layers see windows or tokens as images"
+            "cannot drop neurons of this network, whose layers see windows or tokens as images; "
+            "use explainer.posterior=ensemble"
         )
         raise InputError("explainer", "b_lrp", allowed)
     steps = [

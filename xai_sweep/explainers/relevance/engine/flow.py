@@ -85,7 +85,8 @@ class Flow:
         return InputError(
             "explainer",
             "lrp",
-            f"cannot pass {where}: {why}{instead if can_differentiate else ''}",
+            f"cannot pass {where}: {why}"
+            f"{instead if can_differentiate else '; another method must explain it'}",
         )
 
     @cached_property

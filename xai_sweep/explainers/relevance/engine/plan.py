@@ -197,7 +197,9 @@ class _Planner:
         refusal = rule.refusal(site)
         if refusal is not None:
             path = self.flow.paths.get(layer.node) or "the network itself"
-            raise InputError(KEY, rule, f"cannot be applied to {path}: {refusal}")
+            raise InputError(
+                KEY, rule, f"cannot be applied to {path}: {refusal}; choose another rule for it"
+            )
         return site
 
 

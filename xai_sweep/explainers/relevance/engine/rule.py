@@ -78,7 +78,7 @@ def rules() -> dict[str, type[Rule]]:
     found: dict[str, type[Rule]] = {}
     for rule in _subclasses(Rule):
         if "name" in vars(rule) and found.setdefault(rule.name, rule) is not rule:
-            allowed = f"is the name of two rules, {found[rule.name]} and {rule}"
+            allowed = f"must be the name of one rule, and is that of {found[rule.name]} and {rule}"
             raise InputError("rule", rule.name, allowed)
     return found
 
