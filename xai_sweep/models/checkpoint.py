@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import torch
 from annotated_types import Ge
 from omegaconf import OmegaConf
-from torch import nn
+from torch import Tensor, nn
 from typing_extensions import override
 
 from xai_sweep.core.errors import InputError
@@ -82,7 +82,9 @@ class CheckpointModel(ModelSource):
         if labels:
             with torch.no_grad():
                 logits = classifier.module(grey_images(classifier))
-            check_count(labels, self.labels, logits.shape[1])
+            if isinstance(logits, Tensor) and logits.dim() == 2:
+                # A single logit decides between two classes.
+                check_count(labels, self.labels, max(2, logits.shape[1]))
         return classifier
 
     @property

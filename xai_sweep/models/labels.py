@@ -47,13 +47,14 @@ def read_labels(labels: str | Sequence[str] | None) -> tuple[str, ...]:
         raise InputError(KEY, labels, f"{error}{begins}; must hold {FORMS}") from error
 
 
-def check_count(labels: Sequence[str], given: object, classes: int) -> None:
+def check_count(labels: Sequence[str], given: object, classes: int, key: str = KEY) -> None:
     """Check that every class of a network has a name.
 
     Args:
         labels: the names; none is right for every network.
         given: what the user gave, for the message.
         classes: of the network.
+        key: under which it was given.
 
     Raises:
         InputError: there are more names or fewer.
@@ -63,4 +64,4 @@ def check_count(labels: Sequence[str], given: object, classes: int) -> None:
         allowed = (
             f"holds {len(labels)} class names ({named}), and the network has {classes} classes"
         )
-        raise InputError(KEY, given, f"{allowed}; must hold one name per class")
+        raise InputError(key, given, f"{allowed}; must hold one name per class")

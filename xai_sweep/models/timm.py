@@ -1,7 +1,7 @@
 """Any image classifier of timm."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,9 +19,10 @@ from typing_extensions import override
 from xai_sweep.core.errors import InputError
 from xai_sweep.models.classifier import Classifier
 from xai_sweep.models.downloads import downloading, hub_file
-from xai_sweep.models.labels import imagenet_labels
+from xai_sweep.models.labels import check_count, imagenet_labels
 from xai_sweep.models.preprocessing import Preprocess, check_normalisation, numbers
 from xai_sweep.models.source import ModelSource, frozen, seeded
+from xai_sweep.models.timm_folder import timm_folder
 from xai_sweep.models.weights import Weights, classes_in, file_identity, put_weights, read_weights
 
 
@@ -32,8 +33,9 @@ class TimmModel(ModelSource):
     Attributes:
         name: as in ``timm.list_models()`` or ``timm.list_pretrained()``, e.g. ``resnet18`` or
             ``resnet18.a1_in1k``.
-        weights: ``default`` (timm's own, downloaded once), ``random``, or the path of a state
-            dict; the number of classes follows from the file.
+        weights: ``default`` (timm's own, downloaded once), ``random``, or the path of a file or
+            folder; the number of classes follows from it, and so does the preprocessing if it is
+            a folder that timm wrote.
         seed: of random weights.
         channels: of its input. Timm fits the weights of the first layer to other numbers than
             three; ``mean`` and ``std`` must then be given.
@@ -67,21 +69,33 @@ class TimmModel(ModelSource):
         config = self._config()
         if self.weights == "default":
             return {"weights": f"timm:{config.architecture}.{config.tag}"}
-        return {"weights": "random"} if self.weights == "random" else file_identity(self.weights)
+        if self.weights == "random":
+            return {"weights": "random"}
+        folder = timm_folder(self.weights, config.architecture)
+        return {**file_identity(self.weights), **folder.identity}
 
     @override
     def load(self) -> Classifier:
         config = self._config()
         if self.weights == "default":
             return timm_classifier(self._pretrained(config), self.mean, self.std)
-        module = self._build()
-        if self.weights != "random":
-            content = read_weights(self.weights)
-            classes = classes_in(content, module, _last_layer(config), config.num_classes)
-            if classes != config.num_classes:
-                module = self._build(num_classes=classes)
-            put_weights(module, content, self.key)
-        return timm_classifier(module, self.mean, self.std)
+        if self.weights == "random":
+            return timm_classifier(self._build(), self.mean, self.std)
+        folder = timm_folder(self.weights, config.architecture)
+        content = read_weights(self.weights)
+        try:
+            module = self._build(**folder.arguments)
+        except (TypeError, ValueError, RuntimeError) as error:
+            reason = " ".join(str(error).split())
+            allowed = f"timm cannot build what its config.json says ({reason})"
+            raise InputError("model.weights", self.weights, allowed) from error
+        classes = classes_in(content, module, _last_layer(config), config.num_classes)
+        if classes != config.num_classes:
+            module = self._build(num_classes=classes, **folder.arguments)
+        put_weights(module, content, self.key)
+        classifier = timm_classifier(module, self.mean, self.std)
+        check_count(folder.labels, self.weights, classes, "model.weights")
+        return replace(classifier, labels=folder.labels or classifier.labels)
 
     def _config(self) -> PretrainedCfg:
         names = [*timm.list_models(), *timm.list_pretrained()]

@@ -16,6 +16,9 @@ from xai_sweep.models.downloads import downloading, hub_file
 from xai_sweep.models.source import ModelSource, frozen, seeded
 from xai_sweep.models.weights import Weights, classes_in, file_identity, put_weights, read_weights
 
+# Outputs that only training needs. Weights of networks that were loaded as trained lack them.
+_AUXILIARY = {"googlenet": "aux1", "inception_v3": "AuxLogits"}
+
 
 @dataclass(frozen=True)
 class TorchvisionModel(ModelSource):
@@ -53,11 +56,14 @@ class TorchvisionModel(ModelSource):
             module = self._build()
         else:
             content = read_weights(self.weights)
-            module = self._build()
+            training = _AUXILIARY.get(self.name)
+            without = training and not any(f"{training}." in name for name in content.tensors)
+            parts = {"aux_logits": False} if without else {}
+            module = self._build(**parts)
             last = list(module.state_dict())[-1]
             classes = classes_in(content, module, last, classes)
             if classes != len(labels):
-                module, labels = self._build(num_classes=classes), ()
+                module, labels = self._build(num_classes=classes, **parts), ()
             put_weights(module, content, self.key)
         preprocess = default.transforms()
         return Classifier(
