@@ -15,7 +15,7 @@ import tifffile
 from PIL import Image, features
 from skimage import data
 
-from xai_sweep.data import Folder, UnreadableImage, fingerprint, formats, read_image
+from xai_sweep.data import Folder, ImageFile, UnreadableImage, fingerprint, formats, read_image
 from xai_sweep.data.arrays import layers, unit
 from xai_sweep.data.levels import with_common_white
 from xai_sweep.data.reading import read_stack
@@ -296,6 +296,18 @@ class TestOneWhiteForASet:
         (tmp_path / "b.png").write_bytes(png16(alpha))
         tifffile.imwrite(tmp_path / "c.tif", pixels, photometric="rgb")
         Image.fromarray(pixels[..., 0]).save(tmp_path / "d.tif")
-        Image.fromarray(pixels[..., 0]).save(tmp_path / "e.jp2")
+        np.save(tmp_path / "e.npy", pixels.astype(np.int64))
         (tmp_path / "f.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(16) + b"\x10")
-        assert self.whites(Folder(str(tmp_path))) == [1023] * 5 + [None]
+        names = ("a.png", "b.png", "c.tif", "d.tif", "e.npy", "f.png")
+        files = with_common_white([ImageFile(name, tmp_path / name) for name in names])
+        assert [file.white for file in files] == [1023] * 5 + [None]
+
+    def test_formats_that_say_what_is_white(self, tmp_path: Path) -> None:
+        twelve = np.array([[0, 1000, 4095]], dtype=">u2")
+        (tmp_path / "a.pgm").write_bytes(b"P5 3 1 4095\n" + twelve.tobytes())
+        Image.fromarray(np.array([[0, 1000, 65535]], dtype=np.uint16)).save(tmp_path / "b.jp2")
+        assert self.whites(Folder(str(tmp_path))) == [None, None]
+        for name, greys in (("a.pgm", [0, 62, 255]), ("b.jp2", [0, 4, 255])):
+            for white in (None, 4095.0):
+                image = read_image(tmp_path / name, white=white)
+                assert np.asarray(image)[0, :, 0].tolist() == greys

@@ -47,6 +47,8 @@ _NOT_READ = {"PDF", "PALM", "BUFR", "GRIB", "HDF5", "MPEG"}
 # Formats whose files may hold several images of one size, or of one body.
 _OF_FRAMES = {"GIF", "PNG", "TIFF", "WEBP", "AVIF", "HEIC"}
 
+# Formats that say what is white, to which Pillow scales them: 65535 in 16 bits.
+SCALED = {"PPM", "JPEG2000"}
 
 # What reads a format: its package, our extra that installs it, and how it is told to begin.
 _PACKAGES: dict[str, tuple[str, str, Callable[..., None] | None]] = {

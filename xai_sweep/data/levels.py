@@ -12,14 +12,14 @@ from PIL import Image
 
 from xai_sweep.data.arrays import depth_of, from_numpy
 from xai_sweep.data.base import ImageFile
-from xai_sweep.data.formats import format_of
+from xai_sweep.data.formats import SCALED, format_of
 from xai_sweep.data.png import all_bits, has_16_bits
 from xai_sweep.data.tiff import is_for_tifffile, page_of
 
 log = logging.getLogger(__name__)
 
 # Whose pixels never have more than 8 bits here, or which say themselves what is white.
-_SETTLED = {"JPEG", "GIF", "WEBP", "AVIF", "HEIC", "DICOM", ""}
+_SETTLED = {"JPEG", "GIF", "WEBP", "AVIF", "HEIC", "DICOM", "JPEG2000"}
 
 
 def with_common_white(files: Sequence[ImageFile]) -> tuple[ImageFile, ...]:
@@ -76,7 +76,7 @@ def _whole_numbers(path: Path, frame: int) -> np.ndarray | None:
     if name == "TIFF" and is_for_tifffile(path, frame):
         return page_of(path, frame)
     with Image.open(path) as image:
-        if image.mode.startswith("I"):
+        if image.mode.startswith("I") and image.format not in SCALED:
             image.seek(frame)
             return np.asarray(image)
         if name != "PNG":

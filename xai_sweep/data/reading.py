@@ -21,7 +21,7 @@ from PIL.Image import Image as PillowImage
 
 from xai_sweep.data.arrays import from_numpy, layers, over_white, unit
 from xai_sweep.data.dicom import read_dicom
-from xai_sweep.data.formats import format_of, make_ready
+from xai_sweep.data.formats import SCALED, format_of, make_ready
 from xai_sweep.data.metadata import orientation, turned, upright, without_remarks
 from xai_sweep.data.png import all_bits, has_16_bits
 from xai_sweep.data.tiff import is_for_tifffile, read_tiff
@@ -147,7 +147,8 @@ def _read(
         return _photo(turned(over_white(unit(all_bits(path), black, white)), way))
     is_inverted = image.format == "TIFF" and vars(image)["tag_v2"].get(_PHOTOMETRIC) == 0
     if image.mode.startswith(("I", "F")):
-        grey = unit(np.asarray(image), black, white)
+        levels = (0.0, 65535.0) if image.format in SCALED else (black, white)
+        grey = unit(np.asarray(image), *levels)
         return upright(_photo((1 - grey if is_inverted else grey)[..., None]), way)
     return upright(_rgb(image), way)
 
