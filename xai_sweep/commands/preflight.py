@@ -92,3 +92,5 @@ def _show(found: "Preflight") -> None:
         print(f"cost       {found.cost:.1f} forward passes per image")
     for operation in findings.get("unsupported", []):
         print(f"warning: {operation}: passed as input times gradient", file=sys.stderr)
+    for warning in findings.get("warnings", []):
+        print(f"warning: {warning}", file=sys.stderr)

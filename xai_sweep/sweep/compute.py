@@ -248,6 +248,8 @@ def _checked(explainer: Explainer, classifier: Classifier) -> dict[str, Any]:
             print(f"note: the network gives {classifier.examined.output}", file=sys.stderr)
     for operation in findings.get("unsupported", []):
         print(f"warning: {operation}: passed as input times gradient", file=sys.stderr)
+    for warning in findings.get("warnings", []):
+        print(f"warning: {warning}", file=sys.stderr)
     return findings
 
 

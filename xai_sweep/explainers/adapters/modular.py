@@ -34,6 +34,9 @@ _WITHOUT_RULE = frozenset(
     }
 )
 
+# These have another rule for ReLU alone.
+_OF_RELUS = ("Deconvolution", "GuidedBackprop")
+
 
 def modular(captured: Captured, hooking: str | None = None) -> fx.GraphModule:
     """A copy of the graph for hooks. It shares the weights and nothing else.
@@ -62,5 +65,8 @@ def modular(captured: Captured, hooking: str | None = None) -> fx.GraphModule:
             name = f"activation_{number}"
             network.add_submodule(name, _MODULES[node.target](*rest, **node.kwargs))
             node.op, node.target, node.args, node.kwargs = "call_module", name, (before,), {}
+    if hooking in _OF_RELUS and not any(isinstance(part, nn.ReLU) for part in network.modules()):
+        allowed = "needs a ReLU: without one, as here, it is the plain gradient, Saliency"
+        raise InputError("explainer.method", hooking, allowed)
     network.recompile()
     return network

@@ -11,6 +11,7 @@ from typing_extensions import override
 from xai_sweep.explainers.base import Explained, Explainer, Needs
 from xai_sweep.explainers.cam.grad_cam import GradCam
 from xai_sweep.explainers.gradient.guided_backprop import GuidedBackprop
+from xai_sweep.explainers.gradient.rectifiers import Ruled
 from xai_sweep.graphs.maps import LayerName
 from xai_sweep.models.classifier import Classifier
 
@@ -24,9 +25,11 @@ class GuidedGradCam(Explainer):
     Attributes:
         layer: of Grad-CAM: module path or fraction of depth; by default the last map with more than
             one pixel.
+        activations: of guided backpropagation, see `GuidedBackprop`.
     """
 
     layer: LayerName = None
+    activations: Ruled = "rectifiers"
 
     needs: ClassVar[Needs] = "graph"
     source: ClassVar[str] = "Selvaraju et al. 2017, arXiv:1610.02391"
@@ -39,7 +42,10 @@ class GuidedGradCam(Explainer):
     def prepare(
         self, classifier: Classifier, images: Float[Tensor, "b c h w"]
     ) -> Mapping[str, Any]:
-        return GradCam(self.layer).prepare(classifier, images)
+        return {
+            **GradCam(self.layer).prepare(classifier, images),
+            **GuidedBackprop(self.activations).prepare(classifier, images),
+        }
 
     @override
     def explain(
@@ -51,5 +57,5 @@ class GuidedGradCam(Explainer):
         carried: Int64[Tensor, "b h w"] | None = None,
     ) -> Explained:
         where = GradCam(self.layer).explain(classifier, images, targets)
-        what = GuidedBackprop().explain(classifier, images, targets)
+        what = GuidedBackprop(self.activations).explain(classifier, images, targets)
         return Explained(where.heatmaps * what.heatmaps)

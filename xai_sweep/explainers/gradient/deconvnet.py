@@ -13,6 +13,8 @@ from xai_sweep.explainers.gradient.rectifiers import RectifiedGradient
 class Deconvnet(RectifiedGradient):
     """The gradient, except that a ReLU passes all positive parts and nothing else, open or closed.
 
+    With ``activations=smooth`` every activation does, whatever its derivative.
+
     Max pooling is inverted with the switches of the forward pass, which is its gradient.
 
     Source: Zeiler and Fergus 2014, "Visualizing and understanding convolutional networks", 2.1.

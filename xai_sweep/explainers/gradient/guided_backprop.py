@@ -13,7 +13,9 @@ from xai_sweep.explainers.gradient.rectifiers import RectifiedGradient
 class GuidedBackprop(RectifiedGradient):
     """The gradient, with negative parts dropped at every ReLU in the forward and backward pass.
 
-    Where the network saturates (z > 6), a ReLU6 passes nothing.
+    Where the network saturates (z > 6), a ReLU6 passes nothing. With ``activations=smooth`` the
+    negative parts of what arrives at any activation are dropped, and the rest is multiplied by
+    the activation's own derivative; at a ReLU this is the paper's rule.
 
     Source: Springenberg et al. 2014, "Striving for simplicity", section 3.4.
     """

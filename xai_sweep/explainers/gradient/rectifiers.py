@@ -1,20 +1,23 @@
 """Gradients on the captured graph, with another backward rule at every rectifier."""
 
 from abc import abstractmethod
-from collections.abc import Callable
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, fx
 from typing_extensions import override
 
+from xai_sweep.core.errors import InputError
 from xai_sweep.explainers.base import Explained, Explainer, Needs, differentiable, target_gradients
 from xai_sweep.graphs.capture import capture
 from xai_sweep.graphs.folded import folded
+from xai_sweep.graphs.rectifiers import Activations, activations
 from xai_sweep.models.classifier import Classifier
 
-aten = torch.ops.aten
+Ruled: TypeAlias = Literal["rectifiers", "smooth"]
 
 
 class _Positive(torch.autograd.Function):
@@ -32,27 +35,42 @@ class _Positive(torch.autograd.Function):
 class _Rectified(fx.Interpreter):
     """Runs the graph, in which functional and re-used rectifiers are operations like any other."""
 
-    rectifiers: ClassVar[frozenset[Any]] = frozenset(
-        {aten.relu.default, aten.relu6.default, aten.hardtanh.default}
-    )
-
-    def __init__(self, graph: fx.GraphModule, receiver: Callable[[Tensor, Tensor], Tensor]) -> None:
+    def __init__(
+        self,
+        graph: fx.GraphModule,
+        ruled: Mapping[fx.Node, fx.Node],
+        receiver: Callable[[Tensor, Tensor], Tensor],
+    ) -> None:
         super().__init__(graph)
-        self.receiver = receiver
+        self.ruled, self.receiver = ruled, receiver
+        self.inputs: dict[fx.Node, Any] = dict.fromkeys(ruled.values())
 
-    def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
-        value = super().call_function(target, args, kwargs)
-        if target not in self.rectifiers:
-            return value
-        return _Positive.apply(self.receiver(args[0], value), value.detach())
+    @override
+    def run_node(self, n: fx.Node) -> Any:
+        value = super().run_node(n)
+        if n in self.ruled:
+            before = self.inputs[self.ruled[n]]
+            value = _Positive.apply(self.receiver(before, value), value.detach())
+        if n in self.inputs:
+            self.inputs[n] = value
+        return value
 
 
+@dataclass(frozen=True)
 class RectifiedGradient(Explainer):
     """The gradient, with its negative parts dropped at every rectifier.
 
-    Works on the captured graph, so functional, in-place and re-used ReLUs count, and ReLU6 too.
-    Smooth activations such as SiLU keep their gradient, since the methods do not define another.
+    Works on the captured graph: functional, in-place and re-used ReLUs count, ReLU6, and
+    ``max(x, 0)`` as a clamp, a threshold, a maximum or a selection. The methods are defined for
+    rectifiers alone. A network without any is refused, since its map would be the plain gradient.
+
+    Attributes:
+        activations: where the rule applies: ``rectifiers``, and other activations such as SiLU pass
+            their gradient on; or ``smooth``, at every activation in the same way, which the paper
+            does not define.
     """
+
+    activations: Ruled = "rectifiers"
 
     needs: ClassVar[Needs] = "graph"
 
@@ -70,6 +88,30 @@ class RectifiedGradient(Explainer):
         """
 
     @override
+    def prepare(
+        self, classifier: Classifier, images: Float[Tensor, "b c h w"]
+    ) -> Mapping[str, Any]:
+        """Count the activations.
+
+        Returns:
+            ``rectifiers`` and ``activations``, how many there are; ``warnings``, if the rule
+            applies to some activations and not to others.
+
+        Raises:
+            InputError: the rule applies to none.
+        """
+        found = activations(capture(classifier, images).graph)
+        self._ruled(found)
+        count, total = len(found.rectifiers), len(found.rectifiers) + len(found.others)
+        findings: dict[str, Any] = {"rectifiers": count, "activations": total}
+        if self.activations == "rectifiers" and found.others:
+            findings["warnings"] = [
+                f"{count} of {total} activations are rectifiers, the others pass the plain "
+                "gradient; explainer.activations=smooth applies the rule to all"
+            ]
+        return findings
+
+    @override
     def explain(
         self,
         classifier: Classifier,
@@ -82,6 +124,30 @@ class RectifiedGradient(Explainer):
             graph = capture(classifier, images).graph
         else:
             graph = folded(classifier, images, in_place=False)
+        ruled = self._ruled(activations(graph))
         with differentiable(images) as pixels:
-            logits = _Rectified(graph, self.receiver).run(pixels)
+            logits = _Rectified(graph, ruled, self.receiver).run(pixels)
             return Explained(target_gradients(logits, pixels, targets).sum(dim=2))
+
+    def _ruled(self, found: Activations) -> Mapping[fx.Node, fx.Node]:
+        """The activations to which the rule applies, and their inputs.
+
+        Raises:
+            InputError: there is none.
+        """
+        if self.activations == "smooth" and (found.rectifiers or found.others):
+            return {**found.rectifiers, **found.others}
+        if found.rectifiers:
+            return found.rectifiers
+        count = len(found.others)
+        if not count:
+            allowed = (
+                "the network has no activation, so that the map would be the plain gradient; "
+                "choose explainer=saliency"
+            )
+        else:
+            allowed = (
+                f"none of {count} activations is a ReLU, so that the map would be the plain "
+                "gradient; choose explainer=saliency, or smooth, for the rule at every activation"
+            )
+        raise InputError("explainer.activations", self.activations, allowed)
