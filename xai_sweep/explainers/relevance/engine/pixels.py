@@ -1,5 +1,6 @@
 """Pixels that a network normalises itself before its first layer."""
 
+import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 import torch
@@ -15,14 +16,19 @@ from xai_sweep.explainers.relevance.engine.steps import Activation, Step
 aten = torch.ops.aten
 
 Bounds = tuple[Float[Tensor, " c"], Float[Tensor, " c"]]
-_PER_PIXEL = frozenset(
+# A shift or a scale; and what only moves whole channels, if it is along the channels.
+_NORMALISES = frozenset({*known.ADDS, *known.PRODUCTS, *known.QUOTIENTS, known.NEGATION})
+_MOVES = frozenset(
     {
-        *known.ADDS,
-        *known.PRODUCTS,
-        *known.QUOTIENTS,
-        known.NEGATION,
         aten.contiguous.default,
         aten.clone.default,
+        aten.alias.default,
+        aten.detach.default,
+        aten.dropout.default,
+        aten.unsqueeze.default,
+        aten.select.int,
+        aten.slice.Tensor,
+        known.CONCATENATE,
     }
 )
 
@@ -36,23 +42,44 @@ def bounds_of_pixels(flow: Flow, bounds: Bounds) -> Mapping[fx.Node, Bounds]:
         bounds: smallest and largest value of the image's channels, ``[C]`` each.
     """
     shape = (1, -1, 1, 1)
+    # What an image of one pixel becomes that has the smallest values, or the largest.
     ends = {flow.image: (bounds[0].view(shape), bounds[1].view(shape))}
     for node in flow.nodes:
         inputs = flow.inputs(node)
-        is_divisor = node.target in known.QUOTIENTS and node.args[0] not in inputs
-        if node.target not in _PER_PIXEL or len(inputs) != 1 or is_divisor:
-            continue
         others = {arg for arg in node.all_input_nodes if arg not in inputs}
-        if inputs[0] in ends and others <= flow.constants.keys():
-            found = []
-            for end in ends[inputs[0]]:
-                values = {**{arg: flow.constants[arg] for arg in others}, inputs[0]: end}
-                args, kwargs = fx.node.map_arg((node.args, dict(node.kwargs)), values.__getitem__)
-                found.append(node.target(*args, **kwargs))
-            if found[0].shape == ends[flow.image][0].shape:
-                # A negative scale exchanges the two.
-                ends[node] = (torch.minimum(*found), torch.maximum(*found))
-    return {node: (low.flatten(), high.flatten()) for node, (low, high) in ends.items()}
+        if not inputs or not ends.keys() >= {*inputs} or not others <= flow.constants.keys():
+            continue
+        if not _is_shift_and_scale(node, inputs) and not _moves_channels(node):
+            continue
+        found = []
+        for end in (0, 1):
+            values = {arg: flow.constants[arg] for arg in others}
+            values |= {arg: ends[arg][end] for arg in inputs}
+            args, kwargs = fx.node.map_arg((node.args, dict(node.kwargs)), values.__getitem__)
+            found.append(node.target(*args, **kwargs))
+        if node.target in _MOVES or found[0].shape == ends[inputs[0]][0].shape:
+            # A negative scale exchanges the two.
+            ends[node] = (torch.minimum(*found), torch.maximum(*found))
+    return {
+        node: (low.flatten(), high.flatten())
+        for node, (low, high) in ends.items()
+        if low.dim() == 4 or node.target in _MOVES
+    }
+
+
+def _is_shift_and_scale(node: fx.Node, inputs: Sequence[fx.Node]) -> bool:
+    is_divisor = node.target in known.QUOTIENTS and node.args[0] not in inputs
+    return node.target in _NORMALISES and len(inputs) == 1 and not is_divisor
+
+
+def _moves_channels(node: fx.Node) -> bool:
+    """Whether the operation leaves height, width and batch where they are."""
+    if node.target not in _MOVES:
+        return False
+    given = known.arguments(node)
+    if node.target is aten.slice.Tensor:
+        return [given[name] for name in ("start", "end", "step")] == [0, sys.maxsize, 1]
+    return bool(given.get("dim", 1) == 1)
 
 
 def handed_on_nodes(
@@ -77,7 +104,7 @@ def handed_on_nodes(
     members = set().union(*(layer.members for layer in first))
     readers = {user for node in pixels for user in node.users if user in flow.receivers}
     if readers <= {*members, *pixels} and all(rule_of(layer).is_for_pixels for layer in first):
-        return {node for node in pixels if flow.receivers.get(node)}
+        return {node for node in pixels if node.target in _NORMALISES and flow.receivers.get(node)}
     return set()
 
 

@@ -247,4 +247,5 @@ def _added(factor: float, c: Tensor, shape: torch.Size, *_args: Any, **_kwargs: 
 def _factor(target: Any, position: int, *args: Any) -> Any:
     if target is known.NEGATION:
         return -1.0
-    return 1 / args[1] if target in known.QUOTIENTS else args[1 - position]
+    factor = 1 / args[1] if target in known.QUOTIENTS else args[1 - position]
+    return factor if isinstance(factor, Tensor) else float(factor)
