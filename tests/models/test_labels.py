@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import Plain
+from torch import Tensor, nn
 from torchvision.models import AlexNet_Weights
 
 from xai_sweep.core.errors import InputError
+from xai_sweep.models import Classifier, ModelSource, load
 from xai_sweep.models.checkpoint import CheckpointModel
 from xai_sweep.models.label_files import NoNamesError, names_in
 from xai_sweep.models.labels import read_labels
@@ -157,4 +160,31 @@ def test_there_is_one_name_per_class(tmp_path: Path, given_as: str) -> None:
         match=r"^model\.labels=.*: holds 2 class names \(cat, \.\.\., dog\), and the network has 5 "
         r"classes; must hold one name per class$",
     ):
-        CheckpointModel("networks:Plain", path=str(tmp_path / "plain.pt"), labels=labels).load()
+        load(CheckpointModel("networks:Plain", path=str(tmp_path / "plain.pt"), labels=labels))
+
+
+@dataclass(frozen=True)
+class Ready(ModelSource):
+    """A network that returns so many numbers, in a tuple, with class names."""
+
+    outputs: int
+    labels: tuple[str, ...]
+
+    def identity(self) -> dict[str, str]:
+        return {}
+
+    def load(self) -> Classifier:
+        class Network(nn.Conv2d):
+            def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+                return super().forward(images).mean((2, 3)), images
+
+        return Classifier(Network(3, self.outputs, 3), labels=self.labels, size=32)
+
+
+def test_the_number_of_classes_is_that_of_the_logits() -> None:
+    """One number decides between two classes, and a tuple holds other things too."""
+    names = ("cat", "dog", "elk")
+    assert load(Ready(1, names[:2], output_key=0)).labels == names[:2]
+    assert load(Ready(3, names, output_key=0)).labels == names
+    with pytest.raises(InputError, match=r"^model\.labels=.* the network has 2 classes"):
+        load(Ready(1, names, output_key=0))

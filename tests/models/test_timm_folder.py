@@ -55,7 +55,10 @@ def test_its_settings_are_part_of_the_identity(folder: Path) -> None:
     ("values", "message"),
     [
         ({"architecture": "test_resnet"}, "holds timm's test_resnet; must be weights of test_vit"),
-        ({"model_args": {"depht": 3}}, "timm cannot build what its config.json says (.*depht"),
+        (
+            {"model_args": {"depht": 3}},
+            "its config.json must have arguments that timm takes (.*dep",
+        ),
         ({"label_names": ["a"]}, "holds 1 class names (a, ..., a), and the network has 3 classes"),
     ],
 )
@@ -85,7 +88,7 @@ def test_a_folder_that_timm_did_not_write(folder: Path) -> None:
     ):
         source.load()
     (folder / "config.json").write_text("{")
-    with pytest.raises(InputError, match=r"its config.json is no JSON$"):
+    with pytest.raises(InputError, match=r"its config.json must be JSON$"):
         source.identity()
 
 

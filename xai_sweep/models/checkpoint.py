@@ -6,16 +6,15 @@ from dataclasses import dataclass, field
 from pkgutil import resolve_name
 from typing import Annotated, Any
 
-import torch
 from annotated_types import Ge
 from omegaconf import OmegaConf
-from torch import Tensor, nn
+from torch import nn
 from typing_extensions import override
 
 from xai_sweep.core.errors import InputError
 from xai_sweep.core.parameters import FileOf
-from xai_sweep.models.classifier import Classifier, grey_images
-from xai_sweep.models.labels import check_count, read_labels
+from xai_sweep.models.classifier import Classifier
+from xai_sweep.models.labels import read_labels
 from xai_sweep.models.preprocessing import check_normalisation, height_and_width, numbers
 from xai_sweep.models.source import ModelSource, frozen, seeded
 from xai_sweep.models.weights import file_identity, put_weights, read_weights
@@ -78,14 +77,7 @@ class CheckpointModel(ModelSource):
         put_weights(module, content, self.key)
         size = self.size if isinstance(self.size, int) else (self.size[0], self.size[1])
         mean, std = tuple(self.mean), tuple(self.std)
-        classifier = Classifier(frozen(module), mean, std, labels, size=size)
-        if labels:
-            with torch.no_grad():
-                logits = classifier.module(grey_images(classifier))
-            if isinstance(logits, Tensor) and logits.dim() == 2:
-                # A single logit decides between two classes.
-                check_count(labels, self.labels, max(2, logits.shape[1]))
-        return classifier
+        return Classifier(frozen(module), mean, std, labels, size=size)
 
     @property
     def _path(self) -> str:

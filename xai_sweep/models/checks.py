@@ -74,7 +74,8 @@ def _examine(classifier: Classifier, images: Tensor) -> Classifier:
     head, link = reading.head(classifier.output)
     head = replace(head, in_pairs=not takes_one)
     module = network if head == Head() else Logits(network, head)
-    found = Examined(link, in_words(head, link), has_gradients, run.has_drawn)
+    classes = 2 if head.is_single else table.shape[1]
+    found = Examined(link, in_words(head, link), has_gradients, run.has_drawn, classes)
     return replace(classifier, module=module, examined=found)
 
 

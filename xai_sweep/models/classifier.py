@@ -56,12 +56,14 @@ class Examined:
         output: what was made of its outputs, in words.
         has_gradients: whether its logits can be differentiated.
         is_random: whether it draws random numbers, which was allowed.
+        classes: how many logits there are.
     """
 
     link: Link = "softmax"
     output: str = "logits"
     has_gradients: bool = True
     is_random: bool = False
+    classes: int = 0
 
 
 @dataclass(frozen=True, eq=False)

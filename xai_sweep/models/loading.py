@@ -12,6 +12,7 @@ from xai_sweep.config.entries import complete, entries
 from xai_sweep.core.errors import InputError
 from xai_sweep.models.checks import examined
 from xai_sweep.models.classifier import Classifier, grey_images
+from xai_sweep.models.labels import check_count
 from xai_sweep.models.layout import faster
 from xai_sweep.models.source import ModelSource
 
@@ -25,7 +26,8 @@ def load(source: str | ModelSource, **overrides: Any) -> Classifier:
 
     Raises:
         InputError: an unknown name or field, weights that cannot be loaded, or a network that
-            cannot be used, see `xai_sweep.models.checks`.
+            cannot be used, see `xai_sweep.models.checks`, or has another number of classes than
+            there are class names.
     """
     if isinstance(source, str):
         source = _configured(source, overrides)
@@ -55,5 +57,8 @@ def _load(source: ModelSource, identity: tuple[tuple[str, str], ...]) -> Classif
     classifier = replace(source.load(), **given)
     images = grey_images(classifier)
     classifier = examined(classifier, images)
+    if classifier.examined is not None:
+        given = vars(source).get("labels", classifier.labels)
+        check_count(classifier.labels, given, classifier.examined.classes)
     faster(classifier, images)
     return classifier

@@ -87,7 +87,7 @@ class TimmModel(ModelSource):
             module = self._build(**folder.arguments)
         except (TypeError, ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())
-            allowed = f"timm cannot build what its config.json says ({reason})"
+            allowed = f"its config.json must have arguments that timm takes ({reason})"
             raise InputError("model.weights", self.weights, allowed) from error
         classes = classes_in(content, module, _last_layer(config), config.num_classes)
         if classes != config.num_classes:

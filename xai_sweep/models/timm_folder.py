@@ -51,7 +51,7 @@ def timm_folder(path: str, architecture: str | None) -> TimmFolder:
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise InputError(KEY, path, "its config.json is no JSON") from error
+        raise InputError(KEY, path, "its config.json must be JSON") from error
     if not isinstance(config, Mapping) or "architecture" not in config:
         return TimmFolder()
     if config["architecture"] != architecture:
