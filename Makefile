@@ -57,6 +57,7 @@ bench: $(STAMP) ## measure; writes benchmarks/results/*.json
 	$(BIN)/python benchmarks/explainers.py
 	$(BIN)/python benchmarks/processes.py
 	$(BIN)/python benchmarks/scale.py
+	$(BIN)/python benchmarks/coverage.py
 
 docs-errors: $(STAMP) ## docs/errors.md, from the code
 	$(BIN)/python docs/make_errors.py

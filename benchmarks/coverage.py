@@ -31,7 +31,7 @@ from common import machine
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "coverage.json"
 PAGE = ROOT / "docs" / "coverage.md"
-SECONDS = 900
+SECONDS = 600
 GIGABYTES = 12
 STATES = ("right", "refused", "not checked", "wrong")
 HEAD = """# Which method is right on which network

@@ -45,6 +45,9 @@ class Found:
     why: str = ""
 
 
+SAME = Found("right", "as lrp: every operation has a rule")
+
+
 class WrongError(Exception):
     """A result that is not what it should be."""
 
@@ -78,7 +81,7 @@ def checks(module: nn.Module, x: Tensor, side: int) -> dict[str, dict[str, str]]
             result = Found("wrong", str(error))
         except Exception as error:  # a traceback is wrong, too
             result = Found("wrong", f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
-        found[name] = asdict(result)
+        found[name] = found["lrp"] if result is SAME and "lrp" in found else asdict(result)
     return found
 
 
@@ -260,8 +263,12 @@ def pattern_weights(subject: Subject, method: PatternAttribution) -> dict[str, T
 
 
 def lrp_gradient(subject: Subject) -> Found:
-    """As `lrp`, what has no rule by its gradient."""
-    return lrp(subject, "gradient")
+    """As `lrp`, what has no rule by its gradient; the same where everything has one."""
+    try:
+        subject.propagation(True, rules=ZERO)
+    except InputError:
+        return lrp(subject, "gradient")
+    return SAME
 
 
 METHODS: Mapping[str, Callable[[Subject], Found]] = {

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 from unittest.mock import patch
 
@@ -11,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from sklearn.linear_model import Ridge
 from torch import Tensor, fx, nn
+from torch.utils._pytree import tree_leaves
 
 aten = torch.ops.aten
 
@@ -36,14 +38,14 @@ def input_times_gradient(
 
 ACTIVATIONS = (
     "relu relu6 hardtanh leaky_relu prelu elu selu celu gelu silu mish hardswish tanh softplus "
-    "sigmoid hardsigmoid"
+    "sigmoid hardsigmoid pow square sqrt exp log abs sin cos clamp clamp_min erf"
 )
 GATES = "sigmoid hardsigmoid softmax tanh"
 # What a gate may still pass before the product.
 CARRIES = (
     "view reshape flatten squeeze unsqueeze expand expand_as permute transpose slice select "
     "getitem chunk split split_with_sizes contiguous clone add mul sub alias unbind repeat narrow "
-    "upsample_nearest2d upsample_bilinear2d"
+    "upsample_nearest2d upsample_bilinear2d dropout"
 )
 
 
@@ -51,64 +53,89 @@ class Linearised(fx.Interpreter):
     """Runs a captured graph; its gradient times its input is LRP-0.
 
     An activation ``f(x)`` is ``x (f(x) / x)``, a product with a gate is a product with a constant,
-    a normalisation divides by a constant: the numbers in brackets are detached. All other
-    operations are differentiated, which for linear ones is LRP-0.
+    a normalisation divides by a constant: the numbers in brackets are detached. Two factors that
+    are no gates share evenly. All other operations are differentiated, which for linear ones is
+    LRP-0.
     """
 
     def __init__(self, graph: fx.GraphModule) -> None:
         super().__init__(graph)
         self.gates: set[fx.Node] = set()
-        self.norms: set[fx.Node] = set()
 
     def run_node(self, n: fx.Node) -> Any:
         """The value, with what counts as constant detached."""
         name = str(getattr(n.target, "__name__", n.target)).partition(".")[0].rstrip("_")
-        before = [each for each in n.all_input_nodes if each.op != "get_attr"]
-        if name in GATES.split() or (
-            name in CARRIES.split() and before and before[0] in self.gates
-        ):
-            self.gates.add(n)
         if n.op != "call_function":
             return super().run_node(n)
         args, kwargs = self.fetch_args_kwargs_from_env(n)
-        if name in ACTIVATIONS.split():
-            return over_itself(n.target, args, kwargs)
-        if name in ("mul", "div") and len(before) == 2:
-            return n.target(*self.with_constant_gate(n, args), **kwargs)
-        if name == "addcmul":
-            start, *factors = args
-            weighed = self.with_constant_gate(n.args[1:3], factors)  # type: ignore[arg-type]
-            return start + kwargs.get("value", 1) * weighed[0] * weighed[1]
-        if name in ("layer_norm", "group_norm", "native_layer_norm"):
+        reads = [
+            each
+            for each in n.all_input_nodes
+            if isinstance(self.env[each], Tensor) and self.env[each].requires_grad
+        ]
+        is_carried = name in CARRIES.split() and reads and all(each in self.gates for each in reads)
+        if name in GATES.split() or is_carried:
+            self.gates.add(n)
+        function = partial(n.target, **kwargs)
+        if name in ACTIVATIONS.split() and len(reads) == 1:
+            return over_itself(function, args)
+        if name in ("conv2d", "linear", "div") and len(reads) == 2:
+            return function(args[0], args[1].detach(), *args[2:])
+        if name in ("mul", "matmul", "bmm") and n.args[0] is n.args[1]:
+            return (function(args[0], args[0].detach()) + function(args[0].detach(), args[0])) / 2
+        if name in ("mul", "matmul", "bmm") and len(reads) == 2:
+            gates = [each in self.gates for each in n.args]
+            if gates[0] == gates[1] and name == "mul":
+                gates = [each.numel() < max(a.numel() for a in args) for each in args]
+            left, right = function(args[0], args[1].detach()), function(args[0].detach(), args[1])
+            return right if gates[0] else left if gates[1] else (left + right) / 2
+        if name == "scaled_dot_product_attention":
+            return function(args[0].detach(), args[1].detach(), *args[2:])
+        if name in ("var", "einsum"):
+            return shared(function, args)
+        if name in ("layer_norm", "group_norm", "rms_norm"):
             return normalised(name, *args)
         return super().run_node(n)
 
-    def with_constant_gate(self, n: Any, args: Any) -> list[Any]:
-        """The factors, of which the gate, or else the smaller one, is detached."""
-        nodes = list(n.args[:2] if isinstance(n, fx.Node) else n)
-        sizes = [each.numel() if isinstance(each, Tensor) else 0 for each in args]
-        gates = [node in self.gates for node in nodes]
-        if gates[0] == gates[1]:
-            gates = [size < max(sizes) for size in sizes]
-        if isinstance(n, fx.Node) and "div" in str(n.target):
-            gates = [False, True]
-        return [
-            arg.detach() if gate and isinstance(arg, Tensor) else arg
-            for arg, gate in zip(args, gates, strict=True)
-        ]
+
+def shared(function: Any, args: Any) -> Any:
+    """Half of the gradient, for the variance and for products of two that depend on the image."""
+    value = function(*args)
+    parts = [each for each in tree_leaves(args) if isinstance(each, Tensor) and each.requires_grad]
+    return value if len(parts) == 1 and "var" not in str(function) else Halved.apply(value)
 
 
-def over_itself(function: Any, args: Any, kwargs: Any) -> Tensor:
+class Halved(torch.autograd.Function):
+    """A value with half of its gradient."""
+
+    @staticmethod
+    def forward(_context: Any, value: Tensor) -> Tensor:
+        """The value."""
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(_context: Any, gradient: Tensor) -> Tensor:
+        """Half."""
+        return gradient / 2
+
+
+def over_itself(function: Any, args: Any) -> Tensor:
+    """``x (f(x) / x)``, or ``f(0)`` where x is 0."""
     x, *rest = args
     with torch.no_grad():
-        value = function(x, *rest, **kwargs)
+        value = function(x, *rest)
         factor = torch.where(x == 0, 0, value / x)
-    return x * factor
+    return torch.where(x == 0, value, x * factor)
 
 
 def normalised(name: str, x: Tensor, second: Any, *rest: Any) -> Tensor:
     """Layer or group normalisation whose deviation is a constant."""
     weight, bias, eps, *_ = [*rest, *(None, None, 1e-5)[len(rest) :]]
+    if name == "rms_norm":
+        weight, eps = [*rest, *(None, None)[len(rest) :]][:2]
+        dims = tuple(range(-len(second), 0))
+        size = x.square().mean(dims, keepdim=True).detach() + (eps or torch.finfo(x.dtype).eps)
+        return x * size.rsqrt() * (1 if weight is None else weight)
     if name == "group_norm":
         groups = x.reshape(len(x), second, -1)
         scaled = (groups - groups.mean(2, keepdim=True)) * (

@@ -143,6 +143,13 @@ PIECEWISE_LINEAR: dict[str, Callable[[], nn.Module]] = {
     "einsum": by_function(lambda x, k: torch.einsum("oc,bchw->bohw", k, x)),
     "matmul": by_function(lambda x, k: (k @ x.flatten(2)).view_as(x)),
     "masked": by_function(lambda x, _: x * (x > 0.1)),
+    "mirror": by_function(lambda x, _: F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), 3, 1)),
+    "roll": by_function(lambda x, _: x.roll((1, 2), (2, 3)) + x.flip(3)),
+    "repeat": by_function(lambda x, _: x.repeat(1, 2, 1, 1).unflatten(1, (2, CHANNELS)).sum(1)),
+    "to depth": by_function(lambda x, _: F.pixel_shuffle(F.pixel_unshuffle(x, 2), 2)),
+    "bicubic": by_function(lambda x, _: F.interpolate(x, 8, mode="bicubic")[..., 1:7, 1:7]),
+    "add a product": by_function(lambda x, k: torch.addcmul(_column(k), x, _column(k), value=0.5)),
+    "length": by_function(lambda x, _: x + x.norm(dim=1, keepdim=True)),
 }
 OTHERS: dict[str, Callable[[], nn.Module]] = {
     "silu": nn.SiLU,
@@ -163,6 +170,21 @@ OTHERS: dict[str, Callable[[], nn.Module]] = {
     ),
     "layer norm": by_function(
         lambda x, _: F.layer_norm(x.permute(0, 2, 3, 1), (CHANNELS,)).permute(0, 3, 1, 2)
+    ),
+    "group norm": by_function(lambda x, k: F.group_norm(x, 2, k[0], k[1])),
+    "instance norm": by_function(lambda x, k: x + F.instance_norm(x, weight=k[0], bias=k[1])),
+    "rms norm": by_function(lambda x, _: F.rms_norm(x, (SIDE, SIDE))),
+    "unit length": by_function(lambda x, _: F.normalize(x, dim=1)),
+    "product": by_branch(lambda x, y: x * y),
+    "square": by_function(lambda x, _: x * x + x.square()),
+    "spread": by_function(lambda x, _: x + x.var(1, keepdim=True)),
+    "response norm": by_function(
+        lambda x, k: (
+            x + torch.addcmul(_column(k), x, x.norm(dim=(2, 3), keepdim=True) / (x.norm() + 1e-6))
+        )
+    ),
+    "attention": by_function(
+        lambda x, _: F.scaled_dot_product_attention(x, x, x) + (x @ x.mT).softmax(-1) @ x
     ),
 }
 OPERATIONS = PIECEWISE_LINEAR | OTHERS

@@ -133,6 +133,7 @@ def _capture(module: nn.Module, images: Tensor) -> Captured:
     _refuse_shared_memory(graph.graph)
     _remove_in_place(graph.graph)
     _slice_pieces(graph.graph)
+    _spell_out(graph.graph)
     graph.graph.eliminate_dead_code()
     for node in graph.graph.nodes:
         if node.op != "call_function":
@@ -244,3 +245,24 @@ def _slice_pieces(graph: fx.Graph) -> None:
             if all(isinstance(length, int) for length in lengths):
                 start, length = sum(lengths[:index]), lengths[index]
                 node.target, node.args = aten.narrow.default, (whole, dim, start, length)
+
+
+# Operations of two steps: that on the second and third argument, of which so many are added.
+_TWO_STEPS: Mapping[Any, Any] = {
+    aten.addcmul.default: aten.mul.Tensor,
+    aten.addcdiv.default: aten.div.Tensor,
+}
+
+
+def _spell_out(graph: fx.Graph) -> None:
+    """Make two operations of those that add a product or a quotient."""
+    for node in list(graph.nodes):
+        if node.target not in _TWO_STEPS:
+            continue
+        start, *factors = node.args
+        with graph.inserting_before(node):
+            made = graph.call_function(_TWO_STEPS[node.target], tuple(factors))
+        first, second = (each.meta["val"] for each in factors)
+        made.meta = {**node.meta, "val": _TWO_STEPS[node.target](first, second)}
+        scale = {"alpha": node.kwargs["value"]} if "value" in node.kwargs else {}
+        node.target, node.args, node.kwargs = aten.add.Tensor, (start, made), scale

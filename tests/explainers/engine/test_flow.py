@@ -115,13 +115,13 @@ def test_pieces_of_a_signed_map_are_slices(rules: str) -> None:
 
 
 REFUSED: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], str]] = {
-    "attention": (
-        lambda x, _: (x.flatten(2) @ x.flatten(2).transpose(1, 2) @ x.flatten(2)).view_as(x),
-        r"between \(aten\.matmul\.default\): several of its arguments depend on the image",
+    "softmax": (
+        lambda x, _: x + x.softmax(1),
+        r"between \(aten\.softmax\.int\): there is no rule for it",
     ),
-    "quotient": (
-        lambda x, _: x / (x.relu() + 2),
-        r"between \(aten\.div\.Tensor\): a quotient of two",
+    "divisor": (
+        lambda x, _: x + 1 / (x.relu() + 2),
+        r"between \(aten\.reciprocal\.default\): there is no rule for it",
     ),
     "mask": (
         lambda x, _: x + (x > 0),
@@ -131,16 +131,7 @@ REFUSED: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], str]] = {
         lambda x, _: x + torch.std_mean(x, 1, keepdim=True)[0],
         r"between \(aten\.std_mean\.dim\): there is no rule for it",
     ),
-    "no rule": (lambda x, _: x.cumsum(1), r"between \(aten\.cumsum\.default\): there is no rule"),
-    "weights": (
-        # Every image has filters of its own.
-        lambda x, k: F.conv2d(
-            x.reshape(1, -1, 16, 16),
-            (x.mean((2, 3))[:, None] * k).reshape(-1, 4, 1, 1),
-            groups=x.shape[0],
-        ).view_as(x),
-        r"between \(aten\.conv2d\.default\): several of its arguments depend on the image",
-    ),
+    "no rule": (lambda x, _: x.cumprod(1), r"between \(aten\.cumprod\.default\): there is no rule"),
 }
 
 
@@ -157,6 +148,88 @@ def test_what_has_no_rule_is_named_and_passed_on_request(case: str) -> None:
     torch.testing.assert_close(found.maps[:, 0], pixels.detach() * gradient)
     whole = sum(shares(found).values())
     torch.testing.assert_close(whole, torch.ones(2, 1).double(), rtol=0, atol=1e-6)
+
+
+def _deviation(x: Tensor) -> Tensor:
+    rows = x.reshape(len(x), 2, -1)
+    return (rows.var(2, unbiased=False) + 1e-5).sqrt().repeat_interleave(2, 1)[:, :, None, None]
+
+
+def _centred(x: Tensor) -> Tensor:
+    rows = x.reshape(len(x), 2, -1)
+    return (rows - rows.mean(2, keepdim=True)).reshape(x.shape)
+
+
+# An operation, and one with the same value whose gradient is the operation's rule.
+RULES_OF_OPERATIONS: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], Callable[..., Tensor]]] = {
+    "two branches share": (
+        lambda x, _: x * F.silu(x.flip(1)),
+        lambda x, _: (x * _own(x.flip(1)).detach() + x.detach() * _own(x.flip(1))) / 2,
+    ),
+    "a divisor is constant": (
+        lambda x, _: x / (x.abs().mean(1, keepdim=True) + 1),
+        lambda x, _: x / (x.abs().mean(1, keepdim=True) + 1).detach(),
+    ),
+    "a length is constant": (
+        lambda x, _: F.normalize(x, dim=1),
+        lambda x, _: x / x.norm(dim=1, keepdim=True).detach(),
+    ),
+    "a deviation is constant": (
+        lambda x, k: F.group_norm(x, 2, k[0].flatten()[:4], k[0].flatten()[:4]),
+        lambda x, k: (
+            _centred(x) / _deviation(x).detach() * k[0].flatten()[:4].view(4, 1, 1)
+            + k[0].flatten()[:4].view(4, 1, 1)
+        ),
+    ),
+    "attention is constant": (
+        lambda x, _: F.scaled_dot_product_attention(x, x, x) + (x @ x.mT).softmax(-1) @ x,
+        lambda x, _: (x @ x.mT / 4).softmax(-1).detach() @ x + (x @ x.mT).softmax(-1).detach() @ x,
+    ),
+    "a variance is of degree two": (
+        lambda x, _: x + x.var(1, keepdim=True),
+        lambda x, _: x + x.var(1, keepdim=True) / 2 + x.var(1, keepdim=True).detach() / 2,
+    ),
+}
+
+
+def _own(x: Tensor) -> Tensor:
+    """SiLU as a constant factor."""
+    return x * torch.sigmoid(x).detach()
+
+
+@pytest.mark.parametrize("case", RULES_OF_OPERATIONS)
+def test_what_counts_as_constant(case: str) -> None:
+    function, linear = RULES_OF_OPERATIONS[case]
+    found = relevance(around(function), IMAGES, TARGETS, rules=[{"rule": "zero"}])
+    pixels = IMAGES.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(
+        around(linear).module(pixels).gather(1, TARGETS).sum(), pixels
+    )
+    torch.testing.assert_close(found.maps[:, 0], pixels.detach() * gradient)
+    whole = sum(shares(found).values())
+    torch.testing.assert_close(whole, torch.ones_like(whole), rtol=0, atol=1e-6)
+
+
+def test_pixels_that_only_move_have_the_bounds_of_pixels() -> None:
+    class Deep(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.head = nn.Conv2d(12, 4, 3, padding=1), nn.Linear(4, 5)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.stem(F.pixel_unshuffle(x, 2)).relu().mean((2, 3)))
+
+    class Strided(Deep):
+        def forward(self, x: Tensor) -> Tensor:
+            weight = F.pixel_shuffle(self.stem.weight, 2)
+            x = F.conv2d(x, weight, self.stem.bias, stride=2, padding=2)
+            return self.head(x.relu().mean((2, 3)))
+
+    nets = [Deep().double(), Strided().double()]
+    nets[1].load_state_dict(nets[0].state_dict())
+    rules = [{"rule": "z_box", "position": "first"}, {"rule": "zero"}]
+    maps = [relevance(Classifier(net), IMAGES, TARGETS, rules=rules).maps for net in nets]
+    torch.testing.assert_close(*maps)
 
 
 @pytest.mark.parametrize("rules", ["default", "epsilon_plus_flat", "deep_taylor"])

@@ -18,7 +18,7 @@ from xai_sweep.explainers.fittable import Fittable
 from xai_sweep.explainers.memory import Memory
 from xai_sweep.explainers.relevance.engine import Plan, Propagation
 from xai_sweep.explainers.relevance.engine.operations import ACTIVATIONS
-from xai_sweep.explainers.relevance.engine.steps import Gradient, LayerNorm, Step
+from xai_sweep.explainers.relevance.engine.steps import Gradient, Normalise, Step
 from xai_sweep.explainers.relevance.lrp import LRP
 from xai_sweep.explainers.relevance.pattern_passes import estimate, layers, measured, through
 from xai_sweep.explainers.relevance.patterns import Estimator, Patterns, weights_hash
@@ -181,7 +181,7 @@ class PatternMethod(Fittable):
         rules = [{"rule": "zero"}]
         plan = LRP(rules, unsupported="gradient").propagation(classifier, images).plan
         for step in plan.steps:
-            if isinstance(step, Gradient | LayerNorm) or _is_smooth(step):
+            if isinstance(step, Gradient | Normalise) or _is_smooth(step):
                 raise InputError(
                     "explainer",
                     type(self).__name__,

@@ -89,7 +89,8 @@ class Site:
         reads_pixels: its input is the image, or what the network's own normalisation makes of it.
         nonnegative: no input is below zero, whatever the image.
         rectified: a neuron below zero never has relevance, because a ReLU follows.
-        bounds: smallest and largest value of every channel of that input.
+        bounds: smallest and largest value of every channel of that input, ``[C]`` each; where
+            pixels have been moved, of every value, shaped as `size`.
         by_image: a row of the input is an image; otherwise all rows belong to a single one.
     """
 
@@ -98,7 +99,7 @@ class Site:
     reads_pixels: bool
     nonnegative: bool
     rectified: bool
-    bounds: tuple[Float[Tensor, " c"], Float[Tensor, " c"]]
+    bounds: tuple[Float[Tensor, "..."], Float[Tensor, "..."]]
     by_image: bool = True
 
     def contributions(self, a: Tensor, with_bias: bool = True) -> Contributions:
@@ -113,8 +114,13 @@ class Site:
 
     def pixel_bounds(self, a: Tensor) -> tuple[Tensor, Tensor]:
         """The bounds, one number for every input, as ``a`` is shaped."""
-        shape = (-1, *[1] * (a.dim() - 2))
-        low, high = (bound.to(a).view(shape).expand_as(a) for bound in self.bounds)
+        low, high = (bound.to(a).expand_as(a) for bound in self.edges())
+        return low, high
+
+    def edges(self) -> tuple[Tensor, Tensor]:
+        """The bounds, shaped to be multiplied with an input without its batch."""
+        shape = (-1, *[1] * (len(self.size) - 1))
+        low, high = (bound.view(shape) if bound.dim() == 1 else bound for bound in self.bounds)
         return low, high
 
     def without_bias(self) -> "Site":

@@ -121,20 +121,27 @@ class Flow:
         ]
         if in_steps and node.target not in _CHOOSES and not is_lenient:
             raise self.unsupported(node, "it reads a comparison or a position in the image")
-        if node.target in known.PRODUCTS and len(inputs) == 2:
-            return self._passing(node, inputs, is_lenient)
+        if len(inputs) > 1:
+            return self._passing(node, inputs)
         return inputs
 
-    def _passing(self, node: fx.Node, factors: list[fx.Node], is_lenient: bool) -> list[fx.Node]:
-        """The factor that is not a gate."""
-        gates = [self._is_gate(factor) for factor in factors]
-        if gates[0] == gates[1]:
+    def _passing(self, node: fx.Node, inputs: list[fx.Node]) -> list[fx.Node]:
+        """The inputs that do not count as constant: gates, weights, divisors and attention do.
+
+        Two factors of which neither is a gate share the relevance.
+        """
+        if node.target in known.MEASURED and node.args[known.MEASURED[node.target]] in inputs:
+            return [node.args[known.MEASURED[node.target]]]  # type: ignore[list-item]
+        if node.target not in (*known.PRODUCTS, *known.MULTILINEAR):
+            return inputs
+        gates = [self._is_gate(factor) for factor in inputs]
+        if all(gates) or not any(gates):
+            if node.target in known.MULTILINEAR:
+                return inputs
             # Their origin does not decide, so the smaller one is: one number per channel.
-            counts = [math.prod(size(factor)) for factor in factors]
+            counts = [math.prod(size(factor)) for factor in inputs]
             gates = [count < max(counts) for count in counts]
-        if gates[0] == gates[1] and not is_lenient:
-            raise self.unsupported(node, "a product of two branches, neither of which is a gate")
-        return [factor for factor, gate in zip(factors, gates, strict=True) if not gate]
+        return [factor for factor, gate in zip(inputs, gates, strict=True) if not gate]
 
     def _is_gate(self, node: fx.Node) -> bool:
         """Whether all of the value comes directly from `known.GATES`."""

@@ -52,11 +52,37 @@ ACTIVATIONS: frozenset[Any] = frozenset(
         aten.clamp.default,
         aten.clamp_min.default,
         aten.clamp_max.default,
+        aten.threshold.default,
+        aten.softshrink.default,
+        aten.hardshrink.default,
+        aten.log_sigmoid.default,
+        aten.erf.default,
+        aten.atan.default,
+        aten.sin.default,
+        aten.cos.default,
+        aten.abs.default,
+        aten.square.default,
+        aten.pow.Tensor_Scalar,
+        aten.sqrt.default,
+        aten.exp.default,
+        aten.expm1.default,
+        aten.log.default,
+        aten.log1p.default,
     }
 )
 # Those of them that do not map 0 to 0.
 SHIFTED: frozenset[Any] = frozenset(
-    {aten.softplus.default, aten.sigmoid.default, aten.hardsigmoid.default}
+    {
+        aten.softplus.default,
+        aten.sigmoid.default,
+        aten.hardsigmoid.default,
+        aten.log_sigmoid.default,
+        aten.threshold.default,
+        aten.cos.default,
+        aten.exp.default,
+        aten.log.default,
+        aten.pow.Tensor_Scalar,
+    }
 )
 # A factor that one of these computes is a gate: it decides how much of the other passes.
 GATES: frozenset[Any] = frozenset(
@@ -64,7 +90,18 @@ GATES: frozenset[Any] = frozenset(
 )
 
 
-def _same(c: Tensor, shape: torch.Size, *_args: Any, **_kwargs: Any) -> Tensor:
+def transposed(operation: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The transposed of a linear operation: the gradient, which is the same everywhere."""
+
+    def back(c: Tensor, shape: torch.Size, *args: Any, **kwargs: Any) -> Tensor:
+        with torch.enable_grad():
+            at = c.new_zeros(shape).requires_grad_()
+            return torch.autograd.grad(operation(at, *args, **kwargs), at, c)[0]
+
+    return back
+
+
+def _same(c: Tensor, _shape: torch.Size, *_args: Any, **_kwargs: Any) -> Tensor:
     return c
 
 
@@ -152,7 +189,36 @@ MOVES: Mapping[Any, Callable[..., Tensor]] = {
     aten.expand_as.default: _expand,
     aten.view_as.default: _reshape,
     aten.reshape_as.default: _reshape,
+    aten.unflatten.int: _reshape,
+    aten._to_copy.default: _same,
+    aten.to.dtype: _same,
+    aten.to.device: _same,
+    aten.to.dtype_layout: _same,
+    aten.type_as.default: _same,
+    aten.swapaxes.default: _transpose,
+    aten.numpy_T.default: transposed(aten.numpy_T.default),
+    aten.mT.default: transposed(aten.mT.default),
+    aten.movedim.int: transposed(aten.movedim.int),
+    aten.movedim.intlist: transposed(aten.movedim.intlist),
+    aten.roll.default: transposed(aten.roll.default),
+    aten.flip.default: transposed(aten.flip.default),
+    aten.rot90.default: transposed(aten.rot90.default),
+    aten.repeat.default: transposed(aten.repeat.default),
+    aten.tile.default: transposed(aten.tile.default),
+    aten.repeat_interleave.self_int: transposed(aten.repeat_interleave.self_int),
+    aten.broadcast_to.default: _expand,
+    aten.unfold.default: transposed(aten.unfold.default),
+    aten.im2col.default: transposed(aten.im2col.default),
+    aten.pixel_shuffle.default: transposed(aten.pixel_shuffle.default),
+    aten.pixel_unshuffle.default: transposed(aten.pixel_unshuffle.default),
+    aten.channel_shuffle.default: transposed(aten.channel_shuffle.default),
+    aten.native_channel_shuffle.default: transposed(aten.native_channel_shuffle.default),
+    aten.diagonal.default: transposed(aten.diagonal.default),
+    aten.tril.default: transposed(aten.tril.default),
+    aten.triu.default: transposed(aten.triu.default),
 }
+# Paddings that repeat the image, and so give relevance back to the pixels that they repeat.
+REPEATED: Callable[..., Tensor] = transposed(aten.pad.default)
 
 
 def shape_only(like: Tensor, shape: Sequence[int]) -> Tensor:
@@ -224,10 +290,22 @@ def _bilinear(
 SUMS: Mapping[Any, tuple[str, Callable[..., Tensor]]] = {
     aten.mean.dim: ("pool", _mean),
     aten.sum.dim_IntList: ("pool", _sum),
+    aten.sum.default: ("pool", transposed(aten.sum.default)),
+    aten.mean.default: ("pool", transposed(aten.mean.default)),
+    aten.avg_pool1d.default: ("pool", transposed(aten.avg_pool1d.default)),
+    aten.avg_pool3d.default: ("pool", transposed(aten.avg_pool3d.default)),
+    aten.adaptive_avg_pool1d.default: ("pool", transposed(aten.adaptive_avg_pool1d.default)),
+    aten.adaptive_avg_pool3d.default: ("pool", transposed(aten.adaptive_avg_pool3d.default)),
     aten.avg_pool2d.default: ("pool", _average),
     aten.adaptive_avg_pool2d.default: ("pool", _adaptive),
     aten.upsample_nearest2d.vec: ("upsample", _nearest),
     aten.upsample_bilinear2d.vec: ("upsample", _bilinear),
+    aten.upsample_nearest1d.vec: ("upsample", transposed(aten.upsample_nearest1d.vec)),
+    aten.upsample_linear1d.vec: ("upsample", transposed(aten.upsample_linear1d.vec)),
+    aten._upsample_nearest_exact2d.vec: (
+        "upsample",
+        transposed(aten._upsample_nearest_exact2d.vec),
+    ),
 }
 
 # Each result is one of the inputs, found by its index along a dimension; None: in the plane.
@@ -248,6 +326,37 @@ SMALLER: frozenset[Any] = frozenset({aten.minimum.default, aten.min.other})
 MULTILINEAR: frozenset[Any] = frozenset(
     {aten.einsum.default, aten.matmul.default, aten.bmm.default, aten.mm.default}
 )
+# Linear in their first argument, some with weights below zero.
+LINEAR_MAPS: frozenset[Any] = frozenset(
+    {
+        aten.upsample_bicubic2d.vec,
+        aten.col2im.default,
+        aten.cumsum.default,
+        aten.grid_sampler.default,
+        aten.fft_rfft2.default,
+        aten.fft_irfft2.default,
+    }
+)
+# ``f(t x) = t^n f(x)`` for t > 0, so that input times gradient is n times the value (Euler).
+HOMOGENEOUS: Mapping[Any, int] = {
+    aten.linalg_vector_norm.default: 1,
+    aten.norm.ScalarOpt_dim: 1,
+    aten.std.dim: 1,
+    aten.std.correction: 1,
+    aten.var.dim: 2,
+    aten.var.correction: 2,
+}
+# What is weighed, divided or attended to; weights, divisors and attention that depend on the image
+# count as constant, as gates do. Source for attention: Ali et al. 2022, arXiv:2202.07304, eq. 7.
+ATTENTION = aten.scaled_dot_product_attention.default
+MEASURED: Mapping[Any, int] = {
+    ATTENTION: 2,
+    **dict.fromkeys((CONV, CONV_PADDING, LINEAR, BATCHNORM, *QUOTIENTS), 0),
+}
+GROUP_NORM = aten.group_norm.default
+INSTANCE_NORM = aten.instance_norm.default
+RMS_NORM = aten.rms_norm.default
+NORMS: frozenset[Any] = frozenset({LAYER_NORM, GROUP_NORM, INSTANCE_NORM, RMS_NORM})
 
 
 def operation(node: fx.Node) -> Any:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, fx
@@ -103,7 +104,8 @@ class _Planner:
         for node in self.flow.nodes:
             is_layer = node.target in (*WEIGHTED, known.BATCHNORM)
             # One whose weights depend on the image is none.
-            is_layer = is_layer and self.flow.receivers.get(node) == (node.args[0],)
+            is_layer = is_layer and bool(self.flow.receivers.get(node))
+            is_layer = is_layer and self.flow.inputs(node) == [node.args[0]]
             if is_layer and node not in members:
                 found.append(fused(self.flow, node, self.composite.batchnorm == "fuse"))
                 members |= found[-1].members
@@ -185,13 +187,15 @@ class _Planner:
 
     def _site(self, layer: Fused, rule: Rule) -> Site:
         end = layer.activation
+        bounds = self.pixels.get(layer.start)
+        bounds = bounds or pixel_bounds(self.flow, layer.start, self.bounds)
         site = Site(
             layer.layer,
             size(layer.start),
-            reads_pixels=layer.start in self.pixels,
+            reads_pixels=bounds is not None,
             nonnegative=layer.start in self.flow.nonnegative,
             rectified=end is not None and rectifies(end),
-            bounds=self.pixels.get(layer.start, self.bounds),
+            bounds=bounds or self.bounds,
             by_image=self.flow.by_image,
         )
         refusal = rule.refusal(site)
@@ -214,6 +218,41 @@ def _check_all_arrive(flow: Flow, steps: Sequence[Step]) -> None:
         for node in step.inputs:
             if node not in ends:
                 raise flow.unsupported(node, "relevance would end here", can_differentiate=False)
+
+
+@torch.no_grad()
+def pixel_bounds(
+    flow: Flow, at: fx.Node, bounds: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor] | None:
+    """The bounds of the pixels at a node to which they have only been moved.
+
+    Returns:
+        As given for the image itself, ``[C]`` each; where pixels have been moved, as in
+        space-to-depth, moved like them, shaped as the node's value without the batch; None if the
+        node's values are no pixels.
+    """
+    if at is flow.image:
+        return bounds
+    way = [at]
+    while way[-1] is not flow.image:
+        node = way[-1]
+        is_moved = node.target in known.MOVES and node.target not in known.PADS
+        if not is_moved or len(flow.inputs(node)) != 1:
+            return None
+        way.append(flow.inputs(node)[0])
+    # Sizes follow from the number of images, here one.
+    needed = [n for n in flow.nodes if n in way or n in flow.dependent - flow.reading]
+    moved = []
+    for bound in bounds:
+        image = bound.view(-1, 1, 1).expand(1, *size(flow.image))
+        values: dict[fx.Node, Any] = {**flow.constants, flow.image: image}
+        for node in needed:
+            if node.op == "call_function" and all(n in values for n in node.all_input_nodes):
+                args, kwargs = fx.node.map_arg((node.args, dict(node.kwargs)), values.__getitem__)
+                values[node] = function_of(node)(*args, **kwargs)
+        moved.append(values[at])
+    low, high = moved
+    return (low[0], high[0]) if len(low) == 1 else None
 
 
 def _also_fused(layer: Fused) -> str:

@@ -1,7 +1,7 @@
 """The steps of operations without weights: activations, sums, pools, gates, views."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -20,18 +20,25 @@ from xai_sweep.explainers.relevance.engine.steps import (
     Factor,
     Gradient,
     Larger,
-    LayerNorm,
     MaxPool,
     Move,
+    Normalise,
     Pad,
     Shift,
     Step,
     Sum,
     Winner,
+    normalising,
 )
 
 aten = torch.ops.aten
 
+_LAYOUTS: Mapping[Any, Callable[..., normalising.Layout]] = {
+    known.LAYER_NORM: normalising.layer_norm,
+    known.GROUP_NORM: normalising.group_norm,
+    known.INSTANCE_NORM: normalising.instance_norm,
+    known.RMS_NORM: normalising.rms_norm,
+}
 Make = Callable[..., Step]
 
 
@@ -77,12 +84,12 @@ class WeightlessSteps:
         ):
             if target in targets:
                 return several(make, node)
-        inputs = self.flow.inputs(node)
-        if len(inputs) > 1:
+        receivers = self.flow.receivers[node]
+        if target in known.MULTILINEAR or target in known.MEASURED:
+            return self._multilinear(make, node)
+        if len(receivers) > 1:
             return self._unsupported(make, node, "several of its arguments depend on the image")
-        if target in known.MULTILINEAR:
-            return self._differentiated(make, node, op="linear map", rule="zero")
-        if inputs[0] is not known.whole(node).args[0]:
+        if receivers[0] is not known.whole(node).args[0]:
             return self._unsupported(make, node, "the image is not its first argument")
         return self._of_one(make, node)
 
@@ -100,7 +107,7 @@ class WeightlessSteps:
             )
         if target in known.PADS:
             if not known.pads_constant(node):
-                return self._unsupported(make, node, "a padding that repeats the image")
+                return make(Move, op="view", compute=compute, back=known.REPEATED)
             value = float(known.arguments(node)["value"] or 0)
             back = known.MOVES[target]
             return make(Pad, op="view", compute=compute, back=back, value=value)
@@ -124,9 +131,13 @@ class WeightlessSteps:
         if target in known.SUMS:
             op, back = known.SUMS[target]
             return make(Sum, **self._sharing(op, node), compute=compute, backs=(back,))
-        if target is known.LAYER_NORM:
-            note = "mean and bias absorb, the deviation counts as constant"
-            return make(LayerNorm, op="layer_norm", rule="zero", note=note)
+        if target in known.LINEAR_MAPS:
+            return self._differentiated(make, node, op="linear map", rule="zero")
+        if target in known.HOMOGENEOUS:
+            degree = known.HOMOGENEOUS[target]
+            return self._differentiated(make, node, op="norm", rule="zero", degree=degree)
+        if target in known.NORMS:
+            return self._normalise(make, node)
         return self._unsupported(make, node, "there is no rule for it")
 
     def _sharing(self, op: str, node: fx.Node) -> dict[str, Any]:
@@ -182,21 +193,49 @@ class WeightlessSteps:
     def _factor(self, make: Make, node: fx.Node) -> Step:
         inputs, receivers = self.flow.inputs(node), self.flow.receivers[node]
         position = node.args.index(receivers[0])
-        if node.target in known.QUOTIENTS and (len(inputs) == 2 or position == 1):
-            return self._unsupported(make, node, "a quotient of two branches")
+        if node.target in known.QUOTIENTS and position == 1:
+            return self._unsupported(make, node, "it divides by the image alone")
         if len(receivers) == 2:
-            return self._unsupported(
-                make, node, "a product of two branches, neither of which is a gate"
-            )
+            return self._multilinear(make, node)
         is_gated = len(inputs) == 2
         return make(
             Factor,
             op="gate" if is_gated else "factor",
             rule="pass",
-            note="the gate counts as constant" if is_gated else "",
+            note=f"the {_name(node)} counts as constant" if is_gated else "",
             compute=function_of(node),
             position=position,
             factor=partial(_factor, node.target, position),
+        )
+
+    def _multilinear(self, make: Make, node: fx.Node) -> Step:
+        """A product of branches, or of one with weights, gates or attention of the image's own."""
+        inputs, receivers = self.flow.inputs(node), self.flow.receivers[node]
+        if node.target in known.MEASURED and len(inputs) == 1:
+            # The image decides on the weights alone.
+            return self._unsupported(make, node, "its weights alone depend on the image")
+        shared = "branches share evenly" if len(receivers) > 1 else ""
+        constant = f"the {_name(node)} counts as constant" if len(receivers) < len(inputs) else ""
+        return self._differentiated(
+            make,
+            node,
+            op="product",
+            rule="zero",
+            note=shared or constant,
+            degree=len(receivers),
+            absorbs=node.target in known.MEASURED,
+        )
+
+    def _normalise(self, make: Make, node: fx.Node) -> Step:
+        if node.target is known.INSTANCE_NORM and not known.arguments(node)["use_input_stats"]:
+            return self._unsupported(make, node, "it normalises by stored statistics")
+        return make(
+            Normalise,
+            op=str(node.target).split(".")[1],
+            rule="zero",
+            note="mean and bias absorb, the deviation counts as constant",
+            compute=function_of(node),
+            layout=_LAYOUTS[node.target],
         )
 
     def _larger(self, make: Make, node: fx.Node) -> Step:
@@ -215,12 +254,16 @@ class WeightlessSteps:
         if not self.flow.allows_gradient:
             raise self.flow.unsupported(node, why)
         op, note = str(known.whole(node).target), f"unsupported: {why}"
-        return self._differentiated(make, node, op=op, rule="gradient", note=note)
+        return self._differentiated(make, node, op=op, rule="gradient", note=note, absorbs=True)
 
     def _differentiated(self, make: Make, node: fx.Node, **fields: Any) -> Step:
-        whole, inputs = known.whole(node), self.flow.inputs(node)
+        whole, inputs = known.whole(node), self.flow.receivers[node]
         given = tree_leaves((whole.args, dict(whole.kwargs)))
         positions = tuple(i for i, each in enumerate(given) if each in inputs)
+        at = known.MEASURED.get(whole.target)
+        if at is not None and list(inputs) == [given[at]]:
+            # The same node may also be what counts as constant.
+            positions = (at,)
         return make(
             Gradient,
             inputs=tuple(given[i] for i in positions),
@@ -234,6 +277,12 @@ class WeightlessSteps:
 def function_of(node: fx.Node) -> Callable[..., Any]:
     """What computes the node's value; a view of a channels-last map may need a copy."""
     return aten.reshape.default if node.target is aten.view.default else node.target  # type: ignore[return-value]
+
+
+def _name(node: fx.Node) -> str:
+    """What counts as constant at an operation that reads two branches."""
+    names = {known.ATTENTION: "attention", **dict.fromkeys(known.QUOTIENTS, "divisor")}
+    return names.get(node.target, "gate" if node.target not in known.MEASURED else "weight")
 
 
 def _make(kind: type[Step], **fields: Any) -> Step:

@@ -23,8 +23,7 @@ class ZBoxForm(FactorForm):
     def __init__(self, rule: ZBox, site: Site) -> None:
         super().__init__(site, rule.stabilizer, with_bias=False)
         weight = self.layer.weight
-        shape = (-1, *[1] * (len(site.size) - 1))
-        self.low, self.high = (bound.to(weight).view(shape) for bound in site.bounds)
+        self.low, self.high = (bound.to(weight) for bound in site.edges())
         positive, negative = weight.clamp(min=0), weight.clamp(max=0)
         ones = weight.new_ones(1, *site.size)
         self.floor = self.layer.apply(ones * self.low, positive)

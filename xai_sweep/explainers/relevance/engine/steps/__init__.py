@@ -3,12 +3,12 @@
 from xai_sweep.explainers.relevance.engine.steps.elementwise import (
     Activation,
     Factor,
-    LayerNorm,
     Shift,
 )
 from xai_sweep.explainers.relevance.engine.steps.gradient import Gradient
 from xai_sweep.explainers.relevance.engine.steps.layer import Layer
 from xai_sweep.explainers.relevance.engine.steps.moving import Concatenate, Move, Pad
+from xai_sweep.explainers.relevance.engine.steps.normalising import Normalise
 from xai_sweep.explainers.relevance.engine.steps.step import Compute, Step
 from xai_sweep.explainers.relevance.engine.steps.sums import Sum
 from xai_sweep.explainers.relevance.engine.steps.winning import Extreme, Larger, MaxPool, Winner
@@ -22,9 +22,9 @@ __all__ = [
     "Gradient",
     "Larger",
     "Layer",
-    "LayerNorm",
     "MaxPool",
     "Move",
+    "Normalise",
     "Pad",
     "Shift",
     "Step",

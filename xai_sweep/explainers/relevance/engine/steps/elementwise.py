@@ -1,18 +1,15 @@
-"""Operations on every value by itself: activations, shifts, factors; and layer normalisation."""
+"""Operations on every value by itself: activations, shifts, factors."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 from typing_extensions import override
 
 from xai_sweep.explainers.relevance.engine.messages import Ledger, Message
 from xai_sweep.explainers.relevance.engine.quotients import may_be_zero, ratio, remainder
 from xai_sweep.explainers.relevance.engine.steps.step import Step
-
-aten = torch.ops.aten
 
 
 @dataclass(eq=False, kw_only=True)
@@ -114,39 +111,6 @@ class Factor(Step):
         values = message.values if factor is None else message.times(factor)
         is_owned = factor is not None or message.is_owned
         return [Message(values.sum_to_size(shape), message.is_relevance, is_owned)]
-
-
-@dataclass(eq=False, kw_only=True)
-class LayerNorm(Step):
-    """Mean and bias absorb their part, the standard deviation is a constant factor.
-
-    Source: Ali et al. 2022, "XAI for transformers", arXiv:2202.07304, eq. 9.
-    """
-
-    @property
-    @override
-    def emits_relevance(self) -> bool:
-        return False
-
-    @override
-    def forward(self, args: Sequence[Any], kwargs: Mapping[str, Any], accounts: bool) -> Any:
-        defaults = (None, None, None, None, 1e-5)
-        inputs, shape, weight, bias, eps = (*args, *defaults[len(args) :])[:5]
-        value, _, rstd = aten.native_layer_norm(inputs, shape, weight, bias, eps)
-        factor = rstd if weight is None else rstd * weight
-        scale, lost = _as_factor(self, value, accounts)
-        return value, (scale, lost, factor, bias, tuple(range(-len(shape), 0)))
-
-    @override
-    def backward(self, message: Message, kept: Any, ledger: Ledger | None) -> list[Message]:
-        scale, lost, factor, bias, dims = kept
-        if ledger is not None and lost is not None:
-            ledger.lose(message.values, lost)
-        share = message.values if scale is None else message.times(scale)
-        if ledger is not None and bias is not None:
-            ledger.absorb(share, bias)
-        scaled = share * factor
-        return [Message(scaled - scaled.mean(dims, keepdim=True), is_owned=True)]
 
 
 def _as_factor(step: Step, value: Tensor, accounts: bool) -> tuple[Tensor | None, Tensor | None]:

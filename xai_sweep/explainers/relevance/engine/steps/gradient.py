@@ -17,18 +17,25 @@ from xai_sweep.explainers.relevance.engine.steps.step import Step
 class Gradient(Step):
     """Relevance is input times gradient.
 
-    For a linear operation this is LRP-0. For any other, done on request, what the inputs do not get
-    belongs to the constant of the linear function that the operation equals here: it is absorbed.
+    For a linear operation this is LRP-0. One of degree n, ``f(t x) = t^n f(x)``, such as a product
+    of n branches, is divided by n, for ``sum_j x_j df/dx_j = n f`` (Euler): branches share evenly
+    (as in Achtibat et al. 2024, arXiv:2402.05602, eq. 13). For any other operation, done on
+    request, what the inputs do not get belongs to the constant of the linear function that the
+    operation equals here: it is absorbed.
 
     Attributes:
         compute: the operation.
         positions: of the inputs with relevance among the arguments, those in lists counted singly.
         result: which of several results it is; None if there is one.
+        degree: in all inputs with relevance together.
+        absorbs: whether there is a constant that absorbs what the inputs do not get.
     """
 
     compute: Callable[..., Any]
     positions: tuple[int, ...]
     result: Any = None
+    degree: int = 1
+    absorbs: bool = False
 
     @property
     def is_unsupported(self) -> bool:
@@ -53,6 +60,7 @@ class Gradient(Step):
         if ledger is not None and lost is not None:
             ledger.lose(message.values, lost)
         share = message.values if scale is None else message.times(scale)
+        share = share if self.degree == 1 else share / self.degree
         given, structure = tree_flatten((tuple(args), dict(kwargs)))
         with torch.enable_grad():
             leaves = [given[position].detach().requires_grad_() for position in self.positions]
@@ -60,7 +68,7 @@ class Gradient(Step):
                 given[position] = leaf
             args, kwargs = tree_unflatten(given, structure)
             found = torch.autograd.grad(self._value(args, kwargs), leaves, share)
-        if ledger is not None and self.is_unsupported:
+        if ledger is not None and self.absorbs:
             ledger.absorb(share, value)
             for leaf, gradient in zip(leaves, found, strict=True):
                 ledger.absorb(gradient, -leaf.detach())

@@ -27,12 +27,12 @@ class Move(Step):
 
     @override
     def forward(self, args: Sequence[Any], kwargs: Mapping[str, Any], accounts: bool) -> Any:
-        return self.compute(*args, **kwargs), (args[0].shape, args[1:], kwargs)
+        return self.compute(*args, **kwargs), (args[0].shape, args[0].dtype, args[1:], kwargs)
 
     @override
     def backward(self, message: Message, kept: Any, ledger: Ledger | None) -> list[Message]:
-        shape, args, kwargs = kept
-        values = self.back(message.values, shape, *args, **kwargs)
+        shape, dtype, args, kwargs = kept
+        values = self.back(message.values, shape, *args, **kwargs).to(dtype)
         return [Message(values, message.is_relevance, message.is_owned)]
 
 
