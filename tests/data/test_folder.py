@@ -172,11 +172,11 @@ def test_a_locked_sub_folder_is_named(
         (None, "data.root=null: a folder of images is needed"),
         ("missing", "data.root=missing: there is no such folder; a folder of images is needed"),
         ("a.txt", "data.root=a.txt: is not a folder; a folder of images is needed"),
-        ("empty", "data.root=empty: no image in this folder or below it"),
+        ("empty", "data.root=empty: no image in this folder or below it; name another"),
         (
             "texts",
             "data.root=texts: no image in this folder or below it; "
-            "found 1 file that is no image (.txt 1)",
+            "found 1 file that is no image (.txt 1); name another",
         ),
     ],
 )
