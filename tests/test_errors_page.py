@@ -14,7 +14,7 @@ ADVICE = re.compile(
     r"|\buse\b|\blog in\b|\bask\b|\bdelete\b|\brun\b|\bwrite\b|\bselect\b|\braise\b|\btake\b"
     r"|\binstall\b|\bchange what\b|\bleave it out\b|\bsee above\b|explains? it|goes on|covers all"
     r"|same command|xai-sweep retry|allowed:|takes only|load them|the rows say|its log is"
-    r"|null fits|with explainer"
+    r"|null fits|with explainer|switch that off"
     r"|one of|a (results )?folder|the folder of|a complete file|a file\b|its layers are|\w=\w+ can"
     r"|there are <|(has|have) <\w+>$|is for"
 )

@@ -63,7 +63,7 @@ BAD = [
     (["explainer.polarity=up"], "explainer.polarity=up: must be one of evidence, counter, both"),
     (["transform.angle=="], "transform.angle==: must be key=value"),
     (["ranks=1001"], "ranks=1001: must be at most 1000, the model's classes"),
-    (["explainer.layer=nope"], "explainer.layer=nope: must be the path of a module"),
+    (["explainer.layer=nope"], "explainer.layer=nope: is no module of this network"),
     (["transform=3"], "transform=3: must be one of brightness, "),
     (["+foo=3"], "foo=3: unknown key"),
     (["+explainer.foo=3"], "explainer.foo=3: unknown key; allowed: layer, polarity"),

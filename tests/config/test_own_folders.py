@@ -87,7 +87,7 @@ def test_a_grid_and_its_retry(folder: Path, capsys: pytest.CaptureFixture[str]) 
     assert failed.options == named
     assert read(folder / "results")["explainer"].tolist() == ["my_lrp"]
     assert command("retry", "results") == 2
-    assert "explainer.layer=nope: must be the path" in capsys.readouterr().err
+    assert "explainer.layer=nope: is no module of this network" in capsys.readouterr().err
 
 
 def test_what_an_own_entry_changes_in_another_is_in_no_title() -> None:

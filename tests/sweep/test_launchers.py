@@ -53,7 +53,7 @@ def test_a_failing_job_is_said_and_the_other_is_done(
 ) -> None:
     done = run(tmp_path, f"hydra/launcher={launcher}", *words)
     assert done.returncode == 2, done.stderr
-    assert "explainer.layer=nope: must be the path of a module" in done.stderr
+    assert "explainer.layer=nope: is no module of this network" in done.stderr
     last = done.stderr.splitlines()[-1]
     assert last.startswith("error: 1 failed, all the rest is complete; why: ")
     assert set(read(tmp_path)["explainer"]) == {"grad_cam"}

@@ -134,7 +134,7 @@ def test_a_grid_its_status_and_a_retry(
     assert (counts["done"], counts["missing"]) == (4, 0)
     # Without the key: the records hold it.
     assert command("retry", tmp_path / "r") == 2
-    assert "explainer.layer=nope: must be the path of a module" in capsys.readouterr().err
+    assert "explainer.layer=nope: is no module of this network" in capsys.readouterr().err
     assert command("explainers", "--json", "plugins=[beside_d]") == 0
     known = json.loads(capsys.readouterr().out)["explainers"]
     assert "my_cam" in {each["explainer"] for each in known}
