@@ -40,7 +40,7 @@ LOOKS_LIKE = [
 @pytest.mark.parametrize("text", LOOKS_LIKE)
 @pytest.mark.parametrize(
     "key",
-    ["results", "data.root", "model.path", "logger.project", "explainer.layer", "hydra.run.dir"],
+    ["results", "data.root", "model.path", "logger.project", "logger.group", "hydra.run.dir"],
 )
 def test_a_text_that_looks_like_something_else(key: str, text: str) -> None:
     (word,) = kept([f"{key}={text}"])
@@ -75,6 +75,7 @@ def test_grids_and_lists_of_texts(word: str, expected: str) -> None:
         *("metric=[rmse,ssim]", "data.root=${oc.env:HOME}", 'data.root="a"', "data.root=a/b c"),
         *("~metric.ssim", "explainer/rules=default", "nonsense", "nonsense=1_0", "a.b.c=1_0"),
         *("--config-name=1_0", "-m", "explainer.rules=[{rule: epsilon, epsilon: 1e-2}]"),
+        *("trainer.devices=2", "trainer.devices=[0,1]", "explainer.layer=0.50"),
         *("data.root=range(1,3)", "explainer.rules=[{rule: zero}]"),
     ],
 )

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 from xai_sweep.config.building import deciding, files
@@ -131,7 +132,7 @@ def make_curve(
         paths |= {f"{group}.{name}": node[name] for name in named}
         # A title has the content of a file, or its path as long as the file has not been read.
         content = {name: _short(weights.get(known, node[name])) for name, known in named.items()}
-        names[group] = title(group, choices, {**node, **content})
+        names[group] = title(group, choices, node, content)
         nodes[group] = {name: value for name, value in node.items() if name not in named}
     identity = {
         **nodes,
@@ -151,7 +152,12 @@ def _short(content: str) -> str:
     return content if digits == content else digits[:8]
 
 
-def title(group: str, choices: Mapping[str, str], node: Mapping[str, Any]) -> str:
+def title(
+    group: str,
+    choices: Mapping[str, str],
+    node: Mapping[str, Any],
+    shown: Mapping[str, str] = MappingProxyType({}),
+) -> str:
     """The entry's name, with the parameters in which it differs from its yaml.
 
     For example ``grad_cam``, ``grad_cam(polarity=counter)`` and ``lrp(rules=epsilon_plus)``.
@@ -160,11 +166,12 @@ def title(group: str, choices: Mapping[str, str], node: Mapping[str, Any]) -> st
         group: e.g. ``explainer``.
         choices: the chosen entry of each group, of groups inside it too (``explainer/rules``).
         node: the group's configuration, plain values.
+        shown: what stands in place of some values that differ.
     """
     usual, inner = complete(f"{group}/{choices[group]}", choices)
     changed = [f"{name}={chosen}" for name, chosen in inner.items()]
     for key, value in node.items():
         if usual.get(key) != value:
             short = digest(value)[:6] if isinstance(value, list | dict) else value
-            changed.append(f"{key}={short}")
+            changed.append(f"{key}={shown.get(key, short)}")
     return f"{choices[group]}({','.join(changed)})" if changed else choices[group]

@@ -146,10 +146,11 @@ def _in_entries(group: str, names: Sequence[str]) -> Iterator[Any]:
         return
     for entry in chosen:
         with suppress(InputError, FileNotFoundError):
-            node = entries.node(group, entry)
-            usual: Any = OmegaConf.to_container(node)
+            usual, _ = entries.complete(f"{group}/{entry}", {})
+            usual = usual[entry] if several else usual
             # What usually is a number is no text, and the class need not be imported to know.
             if _may_be_text(usual.get(names[0], 0)):
+                node = OmegaConf.create({group: {"_target_": usual.get("_target_")}})[group]
                 yield _parameter(building.target(node), names[0])
 
 
