@@ -95,6 +95,9 @@ def capture(classifier: Classifier, images: Float[Tensor, "b c h w"]) -> Capture
             it draws random numbers, so that no graph stands for it.
     """
     module = classifier.module
+    if classifier.examined is not None and not classifier.examined.has_gradients:
+        allowed = "must be a network that can be differentiated, to have a graph that is of use"
+        raise InputError("model", type(module).__name__, allowed)
     if classifier.examined is not None and classifier.examined.is_random:
         allowed = "must be refuse for this method: a network that draws random numbers has no graph"
         raise InputError("model.stochastic", classifier.stochastic, allowed)

@@ -241,9 +241,10 @@ def _random(network: nn.Module, images: Tensor) -> InputError:
     return InputError(
         "model.stochastic",
         "refuse",
-        f"the network draws random numbers{where} when it predicts{still}; switch that off, for "
-        "dropout with training=self.training, or allow it with model.stochastic=allow: each image "
-        "then has a seed of its own and is computed alone, which is slow",
+        f"the network draws random numbers{where} when it predicts{still}; that must be "
+        "switched off, for dropout with training=self.training, or allowed with "
+        "model.stochastic=allow: each image then has a seed of its own and is computed alone, "
+        "which is slow",
     )
 
 

@@ -25,6 +25,8 @@ def faster(classifier: Classifier, images: Tensor) -> None:
         return
     module = classifier.module
     maps = [each for each in (*module.parameters(), *module.buffers()) if each.dim() == 4]
+    if not maps:
+        return
     usual = [each.data for each in maps]
     with torch.no_grad(), evaluating(module):
         pictures = samples(classifier, images)[:2]

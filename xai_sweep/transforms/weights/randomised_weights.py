@@ -108,6 +108,10 @@ class _Randomised:
             raise ValueError(f"one network is drawn from one seed, not from {sorted(roots)}")
         if self._layers is None:
             self._layers = layers_in_order(self.subject.classifier, clean)
+            if not self._layers:
+                name = type(self.subject.classifier.module).__name__
+                allowed = "must have layers with weights, for transform=randomised_weights"
+                raise InputError("model", name, allowed)
         chosen = self.transform.chosen(self._layers, shares.pop())
         if not chosen:
             return Counterpart(clean)
