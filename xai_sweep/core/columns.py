@@ -21,6 +21,7 @@ class Column:
         better: which values are better: ``higher`` or ``lower``; None if neither is.
         null: what a missing value means.
         source: where the quantity is defined.
+        null_is_sound: whether a sound heatmap may have no such number, as one of few superpixels.
     """
 
     name: str
@@ -29,3 +30,4 @@ class Column:
     better: Literal["higher", "lower"] | None = None
     null: str = "undefined"
     source: str = ""
+    null_is_sound: bool = False

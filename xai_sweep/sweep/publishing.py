@@ -134,14 +134,16 @@ def _without_any_number(rows: pd.DataFrame, metrics: Mapping[str, Metric]) -> st
 
     Empty too if the setting decides it: a control's heatmaps may be constant, a method that draws
     nothing has no second draw, and a metric may need motion or annotations that are not there.
+    Where sound heatmaps may lack a number of one metric, the others decide.
     """
-    decided_by_heatmaps = [
-        column.name
+    by_heatmaps = [
+        column
         for metric in metrics.values()
         if metric.needs <= {Need.PAIR, Need.MODEL}
         for column in metric.columns
     ]
-    found = without_number(rows[~rows["is_control"]], decided_by_heatmaps)
+    deciding = [column for column in by_heatmaps if not column.null_is_sound] or by_heatmaps
+    found = without_number(rows[~rows["is_control"]], [column.name for column in deciding])
     empty = found[found["missing"] == found["images"]]
     if empty.empty:
         return ""

@@ -35,6 +35,7 @@ class TopKIoU(Distance):
         "Intersection over union of the most relevant pixels of both heatmaps.",
         better="higher",
         null="neither heatmap has a top",
+        null_is_sound=True,  # a superpixel may be larger than the top
         source="Ghorbani, Abid, Zou, AAAI 2019, top-k intersection, over the union",
     )
 
