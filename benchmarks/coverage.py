@@ -9,7 +9,7 @@ has a process of its own with limits of time and memory, so that one cannot stop
 
 `benchmarks/results/coverage.json` is written after every network, and a run goes on where the last
 one stopped; `--again` asks those again that were not right. `docs/coverage.md` is made from it. All
-of it takes about two hours of one core.
+of it takes about two hours of one core, more where others use it.
 """
 
 import argparse

@@ -250,6 +250,9 @@ def pattern_attribution(subject: Subject) -> Found:
         weight * method.patterns.tensors[name]
         for name, weight in pattern_weights(subject, method).items()
     ]
+    convolutions = oracles.weight_shapes(subject.module, subject.x)
+    if convolutions != [each.shape for each in weights]:
+        return Found("not checked", "the oracle needs layers in the order in which they run")
     theirs = oracles.gradient_through(subject.module, weights, subject.x, subject.targets)
     with torch.no_grad():
         logits = subject.module(subject.x).gather(1, subject.targets)

@@ -212,7 +212,8 @@ def usual_maps(module: nn.Module, x: Tensor, targets: Tensor) -> list[Tensor]:
     outputs: list[Tensor] = []
 
     def keep(_module: nn.Module, _args: Any, output: Any) -> None:
-        if isinstance(output, Tensor) and output.dim() in (3, 4) and output.requires_grad:
+        is_map = isinstance(output, Tensor) and output.dim() in (3, 4) and output.requires_grad
+        if is_map and len(output) == len(x):  # no table of positions
             outputs.append(output)
 
     handles = [part.register_forward_hook(keep) for part in module.modules()]
@@ -277,13 +278,35 @@ def surrogate(masks: np.ndarray, scores: np.ndarray, kernel_width: float) -> np.
     return fitted
 
 
+def weight_shapes(module: nn.Module, x: Tensor) -> list[torch.Size]:
+    """Of every convolution and linear layer, in the order in which they run."""
+    found: list[torch.Size] = []
+    conv, linear = F.conv2d, F.linear
+
+    def convolved(x: Tensor, weight: Tensor, *args: Any) -> Tensor:
+        found.append(weight.shape)
+        return conv(x, weight, *args)
+
+    def multiplied(x: Tensor, weight: Tensor, *args: Any) -> Tensor:
+        found.append(weight.shape)
+        return linear(x, weight, *args)
+
+    with (
+        torch.no_grad(),
+        patch.object(F, "conv2d", convolved),
+        patch.object(F, "linear", multiplied),
+    ):
+        module(x)
+    return found
+
+
 class Replaced(torch.autograd.Function):
     """A layer whose gradient goes back through other weights."""
 
     @staticmethod
     def forward(_context: Any, _receiver: Tensor, value: Tensor) -> Tensor:
         """The value."""
-        return value.view_as(value)
+        return value.clone()
 
     @staticmethod
     def backward(_context: Any, gradient: Tensor) -> tuple[Tensor, None]:
