@@ -233,6 +233,8 @@ def pixel_bounds(
     """
     if at is flow.image:
         return bounds
+    if len(bounds[0]) != size(flow.image)[0]:
+        return None  # they are not those of these channels
     way = [at]
     while way[-1] is not flow.image:
         node = way[-1]
