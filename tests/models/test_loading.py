@@ -120,9 +120,8 @@ def test_a_file_that_changes_is_loaded_again(tmp_path: Path) -> None:
 def test_unknown_names_and_keys() -> None:
     with pytest.raises(InputError, match=r"^model=vgg61: must be one of .*; did you mean vgg16\?$"):
         load("vgg61")
-    with pytest.raises(
-        InputError, match=r"^model.wieghts=random: vgg16 has name, weights, seed, key, output, output_key, stochastic$"
-    ):
+    known = "name, weights, seed, key, output, output_key, stochastic"
+    with pytest.raises(InputError, match=f"^model.wieghts=random: vgg16 has {known}$"):
         load("vgg16", wieghts="random")
 
 
