@@ -301,10 +301,10 @@ def test_help_and_input_errors_import_nothing_heavy() -> None:
 
 def test_a_report_of_several_curves(tmp_path: Path, say: Callable[..., Any]) -> None:
     words = (*QUICK, "keep_heatmaps=worst")
-    assert call(tmp_path, "-m", *words, "explainer.polarity=evidence,counter") == 0
+    assert call(tmp_path, "-m", *words, "explainer.polarity=evidence,both") == 0
     answer = say("report", tmp_path)
     assert answer.code == 0
-    assert "grad_cam(polarity=counter)" in answer.out.replace("\n", "")
+    assert "grad_cam(polarity=both)" in answer.out.replace("\n", "")
     pictures = sorted(path.name for path in tmp_path.glob("_figures/*/*.png"))
     assert pictures == ["curves.png", "curves.png", "strip-chelsea.png", "strip-chelsea.png"]
     with Image.open(next(tmp_path.glob("_figures/*/curves.png"))) as picture:

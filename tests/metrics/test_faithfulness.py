@@ -105,7 +105,10 @@ def test_the_network_sees_whole_pixels_both_ends_and_bounded_batches() -> None:
     draw = torch.Generator().manual_seed(1)
     heatmaps = torch.randn(1, 1, SIDE, SIDE, generator=draw)
     photo = torch.rand(1, 3, SIDE, SIDE, generator=draw) + 0.1
-    Deletion(steps=16, baseline="black")(view(remembering, heatmaps, photo))
+    asked = view(remembering, heatmaps, photo)
+    asked.subject.logits(photo)
+    remembering.shown.clear()  # what the network was examined with
+    Deletion(steps=16, baseline="black")(asked)
     assert all(len(batch) <= AT_ONCE for batch in remembering.shown)
     shown = [image for batch in remembering.shown for image in batch][:17]
     assert torch.equal(shown[0], photo[0])

@@ -313,4 +313,5 @@ def test_the_usual_cell_says_which_entry_gives_a_column(tmp_path, complete):
     assert content["columns"]["rmse"] == {
         **{"description": "The rmse.", "kind": "float64", "better": "lower"},
         **{"null": "undefined", "source": "a paper", "metric": "rmse"},
+        "null_is_sound": False,
     }

@@ -105,7 +105,7 @@ def test_what_a_region_is_of_is_counted_as_it_is_run(tmp_path: Path) -> None:
 
 
 def test_a_real_sweep_is_found_again(tmp_path: Path) -> None:
-    words = (*FAST, "pictures=false", "data.limit=1", "explainer.polarity=counter")
+    words = (*FAST, "pictures=false", "data.limit=1", "explainer.polarity=both")
     assert call(tmp_path, "-m", *words, "transform.angle=1,[5,10]") == 0
     cells = status(tmp_path, grid([*words, "transform.angle=1,[5,10],20"]))
     assert [(cell.planned.magnitude, cell.state) for cell in cells] == [

@@ -71,7 +71,8 @@ def map_at(captured: Captured, node: fx.Node) -> Map | None:
 
 class _Maps:
     def __init__(self, captured: Captured) -> None:
-        self.captured = captured
+        # Not the captured network itself: these are remembered for as long as it lives.
+        self.paths = captured.paths
         self.places = placing.places(captured)
         self.nodes = list(captured.graph.graph.nodes)
         self.layouts = dict(self._layouts())
@@ -93,9 +94,9 @@ class _Maps:
     def map_at(self, node: fx.Node) -> Map:
         """A node's map, with the path of the module that computed what it moves."""
         source = node
-        while not self.captured.paths.get(source) and source.target in placing.MOVES:
+        while not self.paths.get(source) and source.target in placing.MOVES:
             source = source.all_input_nodes[0]
-        return Map(node, self.layouts[node], self.captured.paths.get(source, ""))
+        return Map(node, self.layouts[node], self.paths.get(source, ""))
 
     def _named(self, layer: str) -> fx.Node:
         inside = [node for node in self.places if self._is_in(node, layer)]
@@ -233,11 +234,11 @@ class _Maps:
             above = self.parents[above]
 
     def _is_in(self, node: fx.Node, layer: str) -> bool:
-        return f"{self.captured.paths.get(node, '')}.".startswith(f"{layer}.")
+        return f"{self.paths.get(node, '')}.".startswith(f"{layer}.")
 
     def _modules(self) -> list[str]:
         """Paths of all modules that compute something."""
-        parts = (path.split(".") for path in self.captured.paths.values() if path)
+        parts = (path.split(".") for path in self.paths.values() if path)
         prefixes = (".".join(each[: 1 + end]) for each in parts for end in range(len(each)))
         return list(dict.fromkeys(prefixes))
 
@@ -247,7 +248,7 @@ class _Maps:
 
     def _refusal(self, layer: LayerName, why: str) -> InputError:
         nodes = (node for node in self.live if node.target in placing.ENDS_OF_BLOCKS)
-        paths = dict.fromkeys(self.captured.paths[node] for node in nodes)
+        paths = dict.fromkeys(self.paths[node] for node in nodes)
         names = [path for path in paths if path][-6:]
         if not names:
             return InputError(

@@ -106,6 +106,11 @@ class Multipliers(fx.Interpreter):
         self.whole: dict[fx.Node, _Given] = {}
 
     @override
+    def get_attr(self, target: Any, args: Any, kwargs: Any) -> Any:
+        # The image is the only input: no rule is for parameters, which may be in training.
+        return _detached(super().get_attr(target, args, kwargs))
+
+    @override
     def run_node(self, n: fx.Node) -> Any:
         value = super().run_node(n)
         if n.op != "call_function" or not _is_differentiable(value):
