@@ -283,13 +283,13 @@ def weight_shapes(module: nn.Module, x: Tensor) -> list[torch.Size]:
     found: list[torch.Size] = []
     conv, linear = F.conv2d, F.linear
 
-    def convolved(x: Tensor, weight: Tensor, *args: Any) -> Tensor:
+    def convolved(x: Tensor, weight: Tensor, *args: Any, **named: Any) -> Tensor:
         found.append(weight.shape)
-        return conv(x, weight, *args)
+        return conv(x, weight, *args, **named)
 
-    def multiplied(x: Tensor, weight: Tensor, *args: Any) -> Tensor:
+    def multiplied(x: Tensor, weight: Tensor, *args: Any, **named: Any) -> Tensor:
         found.append(weight.shape)
-        return linear(x, weight, *args)
+        return linear(x, weight, *args, **named)
 
     with (
         torch.no_grad(),
@@ -324,9 +324,10 @@ def gradient_through(
     left = iter(weights)
     conv, linear = F.conv2d, F.linear
 
-    def convolved(x: Tensor, weight: Tensor, bias: Any = None, *args: Any) -> Tensor:
-        value = conv(x, weight, bias, *args).detach()
-        return Replaced.apply(conv(x, next(left).view_as(weight), None, *args), value)
+    def convolved(x: Tensor, weight: Tensor, bias: Any = None, *args: Any, **named: Any) -> Tensor:
+        value = conv(x, weight, bias, *args, **named).detach()
+        back = conv(x, next(left).view_as(weight), None, *args, **named)
+        return Replaced.apply(back, value)
 
     def multiplied(x: Tensor, weight: Tensor, bias: Any = None) -> Tensor:
         value = linear(x, weight, bias).detach()
