@@ -27,6 +27,29 @@ class Plain(nn.Module):
         return self.classifier(self.features(images).mean(dim=(2, 3)))
 
 
+class WithoutRules(nn.Module):
+    """Three blocks, each with an operation for which LRP has no rule."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential(*(Accumulating() for _ in range(3)))
+        self.classifier = nn.Linear(3, CLASSES)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.classifier(self.blocks(images).mean(dim=(2, 3)))
+
+
+class Accumulating(nn.Module):
+    """The logarithm of the sum of exponentials of all pixels to the left."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.conv(images).logcumsumexp(dim=3)
+
+
 class Functional(Plain):
     """The same weights and results; ReLU is a function, and one module of it is used twice."""
 
