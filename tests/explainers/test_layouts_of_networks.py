@@ -76,8 +76,6 @@ def as_map(value: Tensor, axes: str | int) -> Tensor:
     return patches.unflatten(2, (side, side))
 
 
-# Some networks keep a cache of constants, which torch.export warns of.
-@pytest.mark.filterwarnings("ignore:The tensor attribute")
 @pytest.mark.networks
 @pytest.mark.parametrize(("name", "size", "layer", "axes"), NETWORKS, ids=[n[0] for n in NETWORKS])
 def test_the_default_is_grad_cam_of_the_usual_layer(

@@ -7,6 +7,7 @@ method that works on the captured graph works on any CNN without knowing its cla
 import logging
 import operator
 import traceback
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -154,12 +155,20 @@ def _path(node: fx.Node) -> str:
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Suppress what torch.export prints before it raises, which is pages: one line is enough."""
+    """Suppress what torch.export prints before it raises, which is pages: one line is enough.
+
+    Caches of constants, of which it warns, it puts back as they were.
+    """
     logger = logging.getLogger("torch.fx.experimental.symbolic_shapes")
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+        with (
+            redirect_stdout(StringIO()),
+            redirect_stderr(StringIO()),
+            warnings.catch_warnings(),
+        ):
+            warnings.filterwarnings("ignore", message="The tensor attribute")
             yield
     finally:
         logger.setLevel(level)
