@@ -8,8 +8,8 @@ from torch import Tensor
 from typing_extensions import override
 
 from xai_sweep.explainers.relevance.engine.messages import Ledger, Message
-from xai_sweep.explainers.relevance.engine.quotients import may_be_zero, ratio, remainder
-from xai_sweep.explainers.relevance.engine.steps.step import Step
+from xai_sweep.explainers.relevance.engine.quotients import may_be_zero, ratio
+from xai_sweep.explainers.relevance.engine.steps.step import Step, received
 
 
 @dataclass(eq=False, kw_only=True)
@@ -72,14 +72,12 @@ class Shift(Step):
     def forward(self, args: Sequence[Any], kwargs: Mapping[str, Any], accounts: bool) -> Any:
         value, changed = self.compute(*args, **kwargs), args[self.position]
         constant = value - self.factor * changed if accounts else None
-        return value, (*_as_factor(self, value, accounts), constant, changed.shape)
+        return value, (*self.as_factor(value, accounts), constant, changed.shape)
 
     @override
     def backward(self, message: Message, kept: Any, ledger: Ledger | None) -> list[Message]:
         scale, lost, constant, shape = kept
-        if ledger is not None and lost is not None:
-            ledger.lose(message.values, lost)
-        share = message.values if scale is None else message.times(scale)
+        share = received(message, scale, lost, ledger)
         if ledger is not None:
             ledger.absorb(share, constant)
         share = share if self.factor == 1 else self.factor * share
@@ -111,11 +109,3 @@ class Factor(Step):
         values = message.values if factor is None else message.times(factor)
         is_owned = factor is not None or message.is_owned
         return [Message(values.sum_to_size(shape), message.is_relevance, is_owned)]
-
-
-def _as_factor(step: Step, value: Tensor, accounts: bool) -> tuple[Tensor | None, Tensor | None]:
-    """By what a message becomes ``c``, and its part that is lost because the value is zero."""
-    if not step.takes_relevance:
-        return None, None
-    scale = ratio(None, value)
-    return scale, remainder(None, scale, value, 0.0) if accounts else None

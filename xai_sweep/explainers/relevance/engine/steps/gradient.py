@@ -9,8 +9,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 from typing_extensions import override
 
 from xai_sweep.explainers.relevance.engine.messages import Ledger, Message
-from xai_sweep.explainers.relevance.engine.quotients import ratio, remainder
-from xai_sweep.explainers.relevance.engine.steps.step import Step
+from xai_sweep.explainers.relevance.engine.steps.step import Step, received
 
 
 @dataclass(eq=False, kw_only=True)
@@ -50,16 +49,13 @@ class Gradient(Step):
     @override
     def forward(self, args: Sequence[Any], kwargs: Mapping[str, Any], accounts: bool) -> Any:
         value = self._value(args, kwargs)
-        scale = ratio(None, value) if self.takes_relevance else None
-        lost = None if scale is None or not accounts else remainder(None, scale, value, 0.0)
-        return value, (scale, lost, value if accounts else None, args, kwargs)
+        kept = value if accounts else None
+        return value, (*self.as_factor(value, accounts), kept, args, kwargs)
 
     @override
     def backward(self, message: Message, kept: Any, ledger: Ledger | None) -> list[Message]:
         scale, lost, value, args, kwargs = kept
-        if ledger is not None and lost is not None:
-            ledger.lose(message.values, lost)
-        share = message.values if scale is None else message.times(scale)
+        share = received(message, scale, lost, ledger)
         share = share if self.degree == 1 else share / self.degree
         given, structure = tree_flatten((tuple(args), dict(kwargs)))
         with torch.enable_grad():

@@ -9,8 +9,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from xai_sweep.explainers.relevance.engine.messages import Ledger, Message
-from xai_sweep.explainers.relevance.engine.quotients import ratio, remainder
-from xai_sweep.explainers.relevance.engine.steps.step import Step
+from xai_sweep.explainers.relevance.engine.steps.step import Step, received
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,16 +61,12 @@ class Normalise(Step):
         if layout.is_centred:
             rows = rows - rows.mean(dims, keepdim=True)
         factor = (rows.square().mean(dims, keepdim=True) + layout.eps).rsqrt()
-        scale = ratio(None, value) if self.takes_relevance else None
-        lost = remainder(None, scale, value, 0.0) if accounts and scale is not None else None
-        return value, (scale, lost, factor, layout)
+        return value, (*self.as_factor(value, accounts), factor, layout)
 
     @override
     def backward(self, message: Message, kept: Any, ledger: Ledger | None) -> list[Message]:
         scale, lost, factor, layout = kept
-        if ledger is not None and lost is not None:
-            ledger.lose(message.values, lost)
-        share = message.values if scale is None else message.times(scale)
+        share = received(message, scale, lost, ledger)
         if ledger is not None and layout.bias is not None:
             ledger.absorb(share, layout.bias)
         weighed = share if layout.weight is None else share * layout.weight

@@ -5,10 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import fx
+from torch import Tensor, fx
 from typing_extensions import override
 
 from xai_sweep.explainers.relevance.engine.messages import Ledger, Message
+from xai_sweep.explainers.relevance.engine.quotients import ratio, remainder
 
 
 @dataclass(eq=False, kw_only=True)
@@ -52,6 +53,22 @@ class Step(ABC):
     @abstractmethod
     def backward(self, message: Message, kept: Any, ledger: Ledger | None) -> list[Message]:
         """From the computed value to each of the inputs."""
+
+    def as_factor(self, value: Tensor, accounts: bool) -> tuple[Tensor | None, Tensor | None]:
+        """By what a message becomes ``c``, and its part that is lost because the value is zero."""
+        if not self.takes_relevance:
+            return None, None
+        scale = ratio(None, value)
+        return scale, remainder(None, scale, value, 0.0) if accounts else None
+
+
+def received(
+    message: Message, scale: Tensor | None, lost: Tensor | None, ledger: Ledger | None
+) -> Tensor:
+    """A message scaled, of which what is lost stands in the ledger."""
+    if ledger is not None and lost is not None:
+        ledger.lose(message.values, lost)
+    return message.values if scale is None else message.times(scale)
 
 
 @dataclass(eq=False, kw_only=True)

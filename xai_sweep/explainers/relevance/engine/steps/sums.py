@@ -12,7 +12,7 @@ from xai_sweep.explainers.relevance.engine.contributions import stabilised
 from xai_sweep.explainers.relevance.engine.messages import Ledger, Message
 from xai_sweep.explainers.relevance.engine.quotients import amount, over, ratio, remainder
 from xai_sweep.explainers.relevance.engine.rule import InSums
-from xai_sweep.explainers.relevance.engine.steps.step import Step
+from xai_sweep.explainers.relevance.engine.steps.step import Step, received
 
 
 @dataclass(eq=False, kw_only=True)
@@ -63,9 +63,7 @@ class Sum(Step):
     @override
     def backward(self, message: Message, kept: Any, ledger: Ledger | None) -> list[Message]:
         factor, lost, shapes, args, kwargs = kept
-        if ledger is not None and lost is not None:
-            ledger.lose(message.values, lost)
-        share = message.values if factor is None else message.times(factor)
+        share = received(message, factor, lost, ledger)
         return [
             Message(back(share, shape, *args, **kwargs), self.sharing.evenly)
             for back, shape in zip(self.backs, shapes, strict=True)
